@@ -1,0 +1,43 @@
+# Everything runs in .venv, which is made and filled on first use and left alone afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := ros,replay,train,test,lint
+HEAD ?= space_clip
+
+.PHONY: help install demo test lint clean
+
+help:
+	@echo "make demo   run the node on the shipped recording; results in demo_output/ (HEAD=space_clip)"
+	@echo "make test   run every test"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove the environment and what was made"
+
+$(STAMP): setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.10 to 3.13 is needed, this is $$($(PYTHON) --version): set PYTHON=python3.x"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	@touch $(STAMP)
+
+install: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/clip-depth demo --head $(HEAD) -o demo_output
+
+# Message fields are checked in one run and not in the other: rclpy stores arrays differently.
+test: $(STAMP)
+	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest
+	ROS_PYTHON_CHECK_FIELDS=0 $(BIN)/python -m pytest test/ros/test_images.py test/ros/test_point_cloud.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build install log demo_output runs *.egg-info

@@ -1,0 +1,1 @@
+"""Depth from one CLIP encode. Pure PyTorch: nothing here knows of ROS."""

@@ -1,0 +1,22 @@
+"""The depth heads by name; each method is one file."""
+
+from __future__ import annotations
+
+from clip_depth_ros.depth.heads.base import DepthHead, DepthPrediction
+from clip_depth_ros.depth.heads.space_clip import SpaceClipHead
+from clip_depth_ros.errors import BadInput
+
+__all__ = ["HEADS", "DepthHead", "DepthPrediction", "SpaceClipHead", "head_class"]
+
+HEADS: dict[str, type[DepthHead]] = {"space_clip": SpaceClipHead}
+
+
+def head_class(method: str) -> type[DepthHead]:
+    """Returns the head that implements ``method``.
+
+    Raises:
+        BadInput: no such method.
+    """
+    if method not in HEADS:
+        raise BadInput(f"Head {method!r} is unknown: this version has {', '.join(HEADS)}.")
+    return HEADS[method]

@@ -1,0 +1,64 @@
+"""What every depth head is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from clip_depth_ros.depth.encoder import EncoderFeatures
+
+
+@dataclass(frozen=True)
+class DepthPrediction:
+    """One head's answer for a batch.
+
+    Attributes:
+        depth: ``(B, H, W)`` float32, metres along Z, raw and finite: what lies outside ``valid_range`` is for the
+            reader to mask.
+        valid_range: (nearest, farthest) metres the head was trained for.
+        confidence: ``(B, H, W)`` float32 in 0..1, or None for heads that have none.
+    """
+
+    depth: Tensor
+    valid_range: tuple[float, float]
+    confidence: Tensor | None = None
+
+
+class DepthHead(nn.Module, ABC):
+    """A published method that reads the shared encode.
+
+    Attributes:
+        method: the method's name, as in checkpoints, parameters and topics.
+    """
+
+    method: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def layers(self) -> frozenset[int]:
+        """The hidden states this head reads."""
+
+    @property
+    @abstractmethod
+    def needs_pooled(self) -> bool:
+        """Whether this head reads ``features.pooled``, which needs every block of the encoder."""
+
+    @abstractmethod
+    def forward(self, features: EncoderFeatures, output_size: tuple[int, int]) -> DepthPrediction:
+        """Predicts depth at ``output_size`` (height, width) pixels."""
+
+    @abstractmethod
+    def config_dict(self) -> dict[str, Any]:
+        """Returns the head's configuration as JSON-ready values, as checkpoints store it."""
+
+    @classmethod
+    @abstractmethod
+    def from_config_dict(cls, values: dict[str, Any]) -> DepthHead:
+        """Builds the head (random weights) from :meth:`config_dict`'s values.
+
+        Raises:
+            BadInput: a value is missing or makes no sense.
+        """

@@ -1,0 +1,1 @@
+"""Importers: other projects' weight files into this project's checkpoints."""

@@ -1,0 +1,1 @@
+"""ROS 2 messages and nodes; no network code."""

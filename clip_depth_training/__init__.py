@@ -1,0 +1,1 @@
+"""Makes the weights the node loads. The node never imports this package."""
