@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clip_depth_ros.errors import BadInput
@@ -29,4 +29,5 @@ def replacing(target: Path) -> Iterator[Path]:
             f"{target} cannot be written ({error.strerror or error}): choose a folder you can write to."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
