@@ -63,7 +63,7 @@ class CheckpointMetadata:
 
     def to_json(self) -> str:
         """Returns the header entry."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
+        return json.dumps({"format": FORMAT_VERSION, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> CheckpointMetadata:
