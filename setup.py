@@ -28,7 +28,7 @@ ROS_KILTED = [
     "ros-diagnostic-msgs>=5.5.1,<5.6",
     "ros-lifecycle-msgs>=2.3,<2.4",
 ]
-BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3", "plyfile>=1.0,<2"]
+BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3"]
 TRAIN = ["lightning>=2.4,<3", "torchmetrics>=1.4,<2", "mujoco>=3.2,<4"]
 TEST = [
     "pytest>=8,<10",
@@ -63,6 +63,7 @@ setup(
         "safetensors>=0.4.3,<1",
         "PyYAML>=6,<7",
         "rich>=13,<16",
+        "plyfile>=1.0,<2",
     ],
     extras_require={
         "ros": ROS_KILTED,
