@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from plyfile import PlyData, PlyElement
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
@@ -23,12 +24,8 @@ def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> int:
         rgb: (..., 3) uint8, one colour a point.
 
     Raises:
-        BadInput: points and colours differ in number, the file cannot be written, or plyfile is not installed.
+        BadInput: points and colours differ in number, or the file cannot be written.
     """
-    try:
-        from plyfile import PlyData, PlyElement
-    except ImportError as error:
-        raise BadInput("writing PLY needs the plyfile package: pip install 'clip_depth_ros[replay]'") from error
     points, rgb = points.reshape(-1, 3), rgb.reshape(-1, 3)
     if len(points) != len(rgb):
         raise BadInput(f"{path}: {len(points)} points but {len(rgb)} colours: give one colour a point")

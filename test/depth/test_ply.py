@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import plyfile
 import pytest
 
-plyfile = pytest.importorskip("plyfile", reason="needs plyfile: pip install 'clip_depth_ros[replay]'")
-
-from clip_depth_ros.depth.ply import write_ply  # noqa: E402
-from clip_depth_ros.errors import BadInput  # noqa: E402
+from clip_depth_ros.depth.ply import write_ply
+from clip_depth_ros.errors import BadInput
 
 
 def cloud():
