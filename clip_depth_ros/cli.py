@@ -16,7 +16,7 @@ from clip_depth_ros.errors import BadInput
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("clip_depth_ros.replay.demo", "run the node on the shipped recording and show what comes out"),
     "infer": ("clip_depth_ros.commands.infer", "depth of an image, a folder of images or a video"),
-    "make-bag": ("clip_depth_ros.replay.make_bag", "turn a folder of RGB (and depth) images into a bag"),
+    "make-bag": ("clip_depth_ros.commands.make_bag", "turn a folder of RGB (and depth) images into a bag"),
     "import": ("clip_depth_ros.commands.import_weights", "convert published weights for this node"),
     "info": ("clip_depth_ros.commands.info", "say what a weight file is"),
 }

@@ -14,8 +14,8 @@ from clip_depth_ros.depth.encoder_config import EncoderConfig
 class Preprocess(nn.Module):
     """Resizes to the encoder's input and normalises.
 
-    The resize is bicubic and antialiased on 8-bit values (PIL's BICUBIC within two levels, nearly always within one), aspect ratio not kept
-    and nothing cropped, as SPACE-CLIP does it.
+    The resize is bicubic and antialiased on 8-bit values (PIL's BICUBIC within two levels, nearly always within one),
+    aspect ratio not kept and nothing cropped, as SPACE-CLIP does it.
     """
 
     mean: Tensor

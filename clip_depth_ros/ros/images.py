@@ -28,7 +28,6 @@ __all__ = [
     "MAXIMUM_PIXELS",
     "colour_message",
     "decode_compressed",
-    "decode_depth",
     "decode_image",
     "depth_message",
     "matrix_message",
@@ -39,12 +38,6 @@ MAXIMUM_PIXELS = 1 << 27
 
 DEPTH_ENCODINGS = ("32FC1", "16UC1")
 """Encodings of published depth (REP 118)."""
-
-_DEPTH_FORMATS = {
-    "32FC1": PixelFormat(np.dtype(np.float32), 1, None, None),
-    "16UC1": PixelFormat(np.dtype(np.uint16), 1, None, None),
-    "mono16": PixelFormat(np.dtype(np.uint16), 1, None, None),
-}
 
 
 def decode_image(message: Image, encoding_override: str = "", target: str = "rgb8") -> np.ndarray:
@@ -94,25 +87,6 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
             f"decoded: look at the driver or the link that sends it."
         )
     return convert(pixels, pixel_format(_picture_encoding(pixels, message.format)))
-
-
-def decode_depth(message: Image) -> np.ndarray:
-    """Reads a depth image (REP 118): 32FC1 in metres, 16UC1 or mono16 in millimetres.
-
-    Returns:
-        float32 ``(H, W)``, metres along Z, NaN where there is no reading (not finite, zero or negative). A copy.
-
-    Raises:
-        BadInput: another encoding, or the reasons of :func:`decode_image`.
-    """
-    pixel = _DEPTH_FORMATS.get(message.encoding)
-    if pixel is None:
-        raise BadInput(
-            f"The depth image's encoding is {message.encoding!r}: publish it as {', '.join(_DEPTH_FORMATS)}."
-        )
-    stored = _pixels(message, message.encoding, pixel)
-    metres = stored / np.float32(1000) if pixel.dtype == np.uint16 else stored
-    return np.where((metres > 0) & (metres < np.inf), metres, np.float32(np.nan))
 
 
 def depth_message(header: Header, depth: np.ndarray, encoding: str = "32FC1") -> Image:
