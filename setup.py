@@ -15,6 +15,8 @@ def share(*folders: str) -> list[tuple[str, list[str]]]:
     entries = []
     for folder in folders:
         for directory in [folder, *glob(f"{folder}/**/", recursive=True)]:
+            if "__pycache__" in directory:
+                continue
             files = [str(path) for path in sorted(Path(directory).iterdir()) if path.is_file()]
             if files:
                 entries.append((f"share/{NAME}/{directory.rstrip('/')}", files))
@@ -59,7 +61,8 @@ setup(
         "torchvision>=0.19",
         "open_clip_torch>=2.26,<4",
         "numpy>=1.26,<3",
-        "opencv-python-headless>=4.8,<5",
+        # 4.12 and later ask for numpy 2, which breaks the cv_bridge of Ubuntu 24.04's other nodes.
+        "opencv-python-headless>=4.9,<4.12",
         "safetensors>=0.4.3,<1",
         "PyYAML>=6,<7",
         "rich>=13,<16",
