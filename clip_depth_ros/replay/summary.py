@@ -83,7 +83,7 @@ class Summary:
             (f"a constant {accuracy.constant_m:.2f} m, metric", accuracy.constant),
             ("a constant, median-scaled", accuracy.constant_scaled),
         ]
-        cells = [(name, *(f"{values[metric]:.3f}" for metric in ("abs_rel", "rmse", "d1"))) for name, values in rows]
+        cells = [(name, *(f"{values[metric]:.3f}" for metric in ("abs_rel", "rmse", "a1"))) for name, values in rows]
         near, far = accuracy.limits
         return [
             f"Against the recording's own ground truth ({self.truth_topic}): {accuracy.images} images, "

@@ -91,7 +91,7 @@ def test_the_shipped_demo(tmp_path, start_process, dds_environment):
     accuracy = summary["accuracy"]
     assert accuracy["images"] == summary["stream"]["received"]
     assert accuracy["metric"]["abs_rel"] < accuracy["constant"]["abs_rel"]
-    assert accuracy["metric"]["d1"] > accuracy["constant"]["d1"]
+    assert accuracy["metric"]["a1"] > accuracy["constant"]["a1"]
     cloud = plyfile.PlyData.read(output / "cloud.ply")["vertex"]
     assert cloud.count > 1000
     assert cloud["z"].min() > 0

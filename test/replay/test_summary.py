@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import re
 
-from clip_depth_ros.replay.accuracy import METRICS, DepthAccuracy
+from clip_depth_ros.depth.metrics import NAMES
+from clip_depth_ros.replay.accuracy import DepthAccuracy
 from clip_depth_ros.replay.measure import StreamMeasurement
 from clip_depth_ros.replay.summary import Summary
 
@@ -13,7 +14,7 @@ STREAM = StreamMeasurement(90, 88, 2, 0, 10.0, 9.9, 0.0412, 0.05, 0.0707, 0.09)
 
 def _accuracy() -> DepthAccuracy:
     def values(first):
-        return {name: first + index / 10 for index, name in enumerate(METRICS)}
+        return {name: first + index / 10 for index, name in enumerate(NAMES)}
 
     return DepthAccuracy(88, (0.1, 10.0), 0.987, values(0.1), values(0.2), 2.31, values(0.3), values(0.4))
 
