@@ -31,7 +31,7 @@ ROS_KILTED = [
     "ros-lifecycle-msgs>=2.3,<2.4",
 ]
 BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3"]
-TRAIN = ["lightning>=2.4,<3", "torchmetrics>=1.4,<2", "mujoco>=3.2,<4"]
+TRAIN = ["lightning>=2.4,<3", "torchmetrics>=1.4,<2", "mujoco>=3.3,<5"]
 TEST = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
