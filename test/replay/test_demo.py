@@ -193,7 +193,7 @@ def test_a_node_that_cannot_work_is_told_from_its_own_words(tmp_path, start_proc
     config.write_text('/**:\n  ros__parameters:\n    weights: ["/no/such.safetensors"]\n')
     arguments = [*DEMO, "--bag", str(bag), "--config", str(config), "-o", str(tmp_path / "out")]
     _, errors = _finish(start_process(arguments, dds_environment), 1)
-    assert "The node cannot work: cannot be configured: The weight file /no/such.safetensors does not exist" in errors
+    assert "The node cannot work: cannot configure: The weight file /no/such.safetensors does not exist" in errors
     assert not _processes_that_name(str(config))
 
 

@@ -1,0 +1,81 @@
+"""What the node has loaded: run for pictures, and described for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from clip_depth_ros.depth.checkpoint import read_metadata
+from clip_depth_ros.depth.estimator import DepthEstimator, DepthResult
+from clip_depth_ros.depth.geometry import CameraModel
+from clip_depth_ros.resources import resolve
+from clip_depth_ros.ros.diagnostics import MEBIBYTE, OK, WARN, Remark
+from clip_depth_ros.ros.parameters import Settings
+
+
+@dataclass(frozen=True)
+class Network:
+    """The estimator of a configured node.
+
+    Attributes:
+        estimator: the network.
+        identity: the first characters of the encoder's SHA-256.
+    """
+
+    estimator: DepthEstimator
+    identity: str
+
+    @classmethod
+    def load(cls, settings: Settings) -> Network:
+        """Loads what ``settings`` ask for.
+
+        Raises:
+            BadInput: the weights cannot be used, or the device is not there.
+        """
+        estimator = DepthEstimator.from_settings(settings.estimator)
+        # All weights of one node belong to the same encoder, and their headers name it: no hashing here.
+        return cls(estimator, read_metadata(resolve(settings.weights[0])).encoder_identity[:12])
+
+    def run(
+        self, images: Sequence[np.ndarray], cameras: Sequence[CameraModel | None], tokens: bool
+    ) -> list[DepthResult]:
+        """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`), and waits for a GPU to finish."""
+        results = self.estimator.run(images, cameras=cameras, tokens=tokens)
+        if self.estimator.device.type == "cuda":
+            # The copies that follow would wait for it anyway; here the wait is counted as the network's time.
+            torch.cuda.current_stream(self.estimator.device).synchronize()
+        return results
+
+    def values(self) -> dict[str, str]:
+        """Returns what to show, with the memory in use now."""
+        encoder, device = self.estimator.encoder, self.estimator.device
+        values = {
+            "device": str(device),
+            "precision": str(encoder.dtype).rpartition(".")[2],
+            "encoder": encoder.config.name,
+            "encoder identity": self.identity,
+            "heads": ", ".join(self.estimator.heads),
+        }
+        if device.type == "cuda":
+            values["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
+            values["device memory [MiB]"] = f"{torch.cuda.memory_allocated(device) / MEBIBYTE:.0f}"
+            values["device memory peak [MiB]"] = f"{torch.cuda.max_memory_allocated(device) / MEBIBYTE:.0f}"
+        return values
+
+    def scale(self, camera_problem: str) -> Remark:
+        """Returns whether depth is metric under a camera's lens; ``camera_problem`` is empty when its lens is known."""
+        canonical = [head for head in self.estimator.heads if head in self.estimator.canonical_focal_px]
+        if not canonical:
+            return Remark(OK, "as trained: the weights name no focal length, so another lens changes the scale")
+        if camera_problem:
+            return Remark(WARN, f"depth is not metric under this lens: {camera_problem}")
+        return Remark(OK, "metric for this lens")
+
+
+def free_cached_memory() -> None:
+    """Hands the GPU memory that nothing uses any more back to the device, for whoever needs it next."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,231 @@
+"""One camera's output: its topics, which of them somebody hears, and the messages on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from torch import Tensor
+
+from clip_depth_ros.depth.colour import colourise
+from clip_depth_ros.depth.estimator import DepthResult
+from clip_depth_ros.depth.geometry import CameraModel
+from clip_depth_ros.depth.heads import DepthPrediction
+from clip_depth_ros.depth.masking import readings
+from clip_depth_ros.ros.calibration import Calibration
+from clip_depth_ros.ros.camera_info import depth_camera_info
+from clip_depth_ros.ros.images import colour_message, depth_message, matrix_message
+from clip_depth_ros.ros.parameters import Settings
+from clip_depth_ros.ros.point_cloud import CloudBuilder
+from clip_depth_ros.ros.topics import advertise
+
+DEPTH, CAMERA_INFO, POINTS, COLOUR, CONFIDENCE = "image", "camera_info", "points", "image_color", "confidence"
+TOKENS, EMBEDDING = "clip/tokens", "clip/embedding"
+_NEED_DEPTH = frozenset((DEPTH, POINTS, COLOUR))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody subscribes to, at the moment it was asked.
+
+    Attributes:
+        heads: by head name, the kinds of output wanted of it; heads nobody hears are left out.
+        clip: the CLIP topics wanted.
+    """
+
+    heads: Mapping[str, frozenset[str]]
+    clip: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.heads or self.clip)
+
+    @property
+    def points(self) -> bool:
+        """Whether a cloud is wanted of any head."""
+        return any(POINTS in kinds for kinds in self.heads.values())
+
+    def without_calibration(self, rectify: bool) -> Wanted:
+        """Returns what is left when the camera's calibration is unknown; nothing when images are to be rectified."""
+        return self._without(frozenset((CAMERA_INFO, POINTS)), rectify)
+
+    def without_points(self, rectify: bool) -> Wanted:
+        """Returns what is left while the camera's rays are unknown; nothing when images are to be rectified."""
+        return self._without(frozenset((POINTS,)), rectify)
+
+    def _without(self, gone: frozenset[str], everything: bool) -> Wanted:
+        if everything:
+            return Wanted({}, frozenset())
+        left = {head: kinds - gone for head, kinds in self.heads.items()}
+        return Wanted({head: kinds for head, kinds in left.items() if kinds}, self.clip)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a frame became on its way to the network.
+
+    Attributes:
+        header: the input message's own header.
+        image: ``(H, W, 3)`` uint8 RGB, as the network sees it (rectified where that was asked for).
+        camera: the geometry of ``image``; None where it is unknown.
+        calibration: what ``camera`` was made from.
+        outside: ``(H, W)`` bool, True where a rectified image shows nothing; None when it was not rectified.
+    """
+
+    header: Header
+    image: np.ndarray
+    camera: CameraModel | None
+    calibration: Calibration
+    outside: np.ndarray | None = None
+
+
+class CameraOutputs:
+    """The publishers of one camera, for every head.
+
+    Attributes:
+        mismatches: sentences about subscribers that can never hear, newest last.
+    """
+
+    def __init__(self, node: LifecycleNode, camera: str, settings: Settings) -> None:
+        """Prepares the outputs of the camera with namespace ``camera``; :meth:`advertise` makes the topics."""
+        self._node = node
+        self._prefix = f"{camera}/" if camera else ""
+        self._rectify = settings.rectify
+        self._heads: dict[str, dict[str, Publisher]] = {}
+        self._clip: dict[str, Publisher] = {}
+        self._cloud: CloudBuilder | None = None
+        self._cloud_key: tuple[object, ...] = ()
+        self.mismatches: list[str] = []
+
+    def advertise(self, sample: DepthResult) -> None:
+        """Advertises every topic the network can fill.
+
+        Args:
+            sample: a result of the network: shows its heads, which of them have confidence, and whether the weights
+                hold CLIP's projection.
+
+        Raises:
+            BadInput: a parameter asks for a quality of service there is not.
+        """
+        for head, prediction in sample.items():
+            folder = "depth" if not self._heads else f"{head}/depth"
+            self._advertise_head(self._heads.setdefault(head, {}), f"{self._prefix}{folder}/", prediction)
+        for kind in (TOKENS,) if sample.embedding is None else (TOKENS, EMBEDDING):
+            self._clip[kind] = advertise(self._node, Image, self._prefix + kind, self._on_mismatch)
+
+    def _advertise_head(self, publishers: dict[str, Publisher], folder: str, prediction: DepthPrediction) -> None:
+        kinds: list[tuple[str, type]] = [
+            (DEPTH, Image),
+            (CAMERA_INFO, CameraInfo),
+            (POINTS, PointCloud2),
+            (COLOUR, Image),
+        ]
+        if prediction.confidence is not None:
+            kinds.append((CONFIDENCE, Image))
+        names = {DEPTH: "image_rect" if self._rectify else "image"}
+        for kind, message in kinds:
+            publishers[kind] = advertise(self._node, message, folder + names.get(kind, kind), self._on_mismatch)
+
+    def destroy(self) -> None:
+        """Removes every topic."""
+        for publishers in [*self._heads.values(), self._clip]:
+            for publisher in publishers.values():
+                self._node.destroy_lifecycle_publisher(publisher)
+            publishers.clear()
+        self._heads.clear()
+
+    def wanted(self) -> Wanted:
+        """Returns what somebody subscribes to now."""
+        heads = {head: _heard(publishers) for head, publishers in self._heads.items()}
+        return Wanted({head: kinds for head, kinds in heads.items() if kinds}, _heard(self._clip))
+
+    def heard(self) -> list[str]:
+        """Returns the full names of the topics somebody subscribes to now."""
+        groups = (*self._heads.values(), self._clip)
+        publishers = [publisher for group in groups for publisher in group.values()]
+        return sorted(publisher.topic_name for publisher in publishers if publisher.get_subscription_count())
+
+    def publish(self, picture: Picture, result: DepthResult, wanted: Wanted, settings: Settings) -> None:
+        """Publishes what is wanted of one picture's result, depth first; every header is the picture's own."""
+        for head, kinds in wanted.heads.items():
+            self._publish_head(head, picture, result[head], kinds, settings)
+        for kind, values in ((TOKENS, result.tokens), (EMBEDDING, result.embedding)):
+            if kind in wanted.clip and values is not None:
+                self._clip[kind].publish(matrix_message(picture.header, _matrix(values)))
+
+    def _publish_head(
+        self, head: str, picture: Picture, prediction: DepthPrediction, kinds: frozenset[str], settings: Settings
+    ) -> None:
+        publishers, header = self._heads[head], picture.header
+        if kinds & _NEED_DEPTH:
+            self._publish_depth(publishers, picture, prediction, kinds, settings)
+        source = picture.calibration
+        if CAMERA_INFO in kinds and picture.camera is not None and source.camera is not None:
+            publishers[CAMERA_INFO].publish(depth_camera_info(source.message, header, source.camera, self._rectify))
+        if CONFIDENCE in kinds and prediction.confidence is not None:
+            publishers[CONFIDENCE].publish(matrix_message(header, _matrix(prediction.confidence)))
+
+    def _publish_depth(
+        self,
+        publishers: Mapping[str, Publisher],
+        picture: Picture,
+        prediction: DepthPrediction,
+        kinds: frozenset[str],
+        settings: Settings,
+    ) -> None:
+        header, limits = picture.header, valid_range(prediction, settings)
+        depth = _readings(prediction, limits, picture.outside)
+        if DEPTH in kinds:
+            publishers[DEPTH].publish(depth_message(header, depth, settings.depth_encoding))
+        if POINTS in kinds and picture.camera is not None:
+            builder = self._cloud_builder(picture.camera, settings)
+            publishers[POINTS].publish(builder.build(header, depth, picture.image))
+        if COLOUR in kinds:
+            publishers[COLOUR].publish(colour_message(header, colourise(depth, *limits)))
+
+    def _cloud_builder(self, camera: CameraModel, settings: Settings) -> CloudBuilder:
+        """Returns the builder for this geometry and these parameters; it is kept until they change."""
+        choices = (
+            settings.points_stride,
+            settings.points_minimum,
+            settings.points_maximum or np.inf,
+            settings.points_edge_threshold,
+            settings.points_organised,
+        )
+        if self._cloud is None or self._cloud_key != (camera, choices):
+            self._cloud = CloudBuilder(camera, *choices)
+            self._cloud_key = (camera, choices)
+        return self._cloud
+
+    def _on_mismatch(self, sentence: str) -> None:
+        self.mismatches = [*self.mismatches[-4:], sentence]
+        self._node.get_logger().warning(f"No data will be sent: {sentence}.")
+
+
+def valid_range(prediction: DepthPrediction, settings: Settings) -> tuple[float, float]:
+    """Returns the nearest and farthest reading (m): the head's limits, narrowed by the parameters."""
+    low, high = prediction.valid_range
+    low = max(low, settings.depth_minimum)
+    return low, min(high, settings.depth_maximum) if settings.depth_maximum else high
+
+
+def _readings(prediction: DepthPrediction, limits: tuple[float, float], outside: np.ndarray | None) -> np.ndarray:
+    """Returns one picture's depth ``(H, W)`` float32 in metres, NaN where there is no reading."""
+    depth = readings(prediction.depth[0].cpu().numpy(), limits)
+    if outside is not None:
+        depth[outside] = np.nan
+    return depth
+
+
+def _heard(publishers: Mapping[str, Publisher]) -> frozenset[str]:
+    return frozenset(kind for kind, publisher in publishers.items() if publisher.get_subscription_count() > 0)
+
+
+def _matrix(values: Tensor) -> np.ndarray:
+    """Returns one picture's ``(1, rows, columns)`` or ``(1, columns)`` as a float32 matrix."""
+    matrix = values[0] if values.ndim == 3 else values
+    return matrix.float().cpu().numpy()
