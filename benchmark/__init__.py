@@ -1,0 +1,1 @@
+"""Benchmarks: what is fast, measured, as figures and never as timed tests."""
