@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ class DepthEstimator:
         """Moves the network to ``device`` and ``precision`` (see :class:`EstimatorConfig`).
 
         Raises:
-            BadInput: no head, a device that is not there, or a head that reads a layer the encoder does not have.
+            BadInput: no head, or a device that is not there.
         """
         if not heads:
             raise BadInput("A DepthEstimator needs at least one head.")
@@ -85,8 +85,6 @@ class DepthEstimator:
         self.heads = {name: head.to(self.device, self._head_type).eval() for name, head in heads.items()}
         self.canonical_focal_px = dict(canonical_focal_px or {})
         self._preprocess = Preprocess(encoder.config).to(self.device)
-        self._layers = frozenset().union(*(head.layers for head in heads.values()))
-        self._needs_pooled = any(head.needs_pooled for head in heads.values())
 
     @classmethod
     def from_config(cls, location: str | Path, device: str | None = None) -> DepthEstimator:
@@ -135,14 +133,15 @@ class DepthEstimator:
         count, height, width = batch.shape[:3]
         focal = [None] * count if intrinsics is None else self._focal_lengths(intrinsics, count, (height, width))
         with torch.no_grad():
-            features = self._encode(batch, tokens)
-            return self._predict(features, output_size or (height, width), focal)
+            features = self._encode(batch, tokens, self.heads)
+            return self._predict(features, output_size or (height, width), focal, self.heads)
 
     def run(
         self,
         images: Sequence[np.ndarray | Tensor],
         cameras: Sequence[CameraModel | None] | None = None,
         tokens: bool = False,
+        heads: Collection[str] | None = None,
     ) -> list[DepthResult]:
         """Estimates depth for pictures whose sizes may differ, still in one encode.
 
@@ -150,6 +149,7 @@ class DepthEstimator:
             images: uint8 RGB ``(H, W, 3)`` each.
             cameras: their cameras, None where unknown.
             tokens: also compute the CLIP features when no head needs them.
+            heads: names of the heads to run; all by default, none when empty.
 
         Returns:
             One result a picture (B = 1), at its own size.
@@ -163,24 +163,34 @@ class DepthEstimator:
             self._focal_lengths(camera.intrinsics, 1, size)[0] if camera is not None and camera.is_calibrated else None
             for camera, size in zip(cameras or [None] * len(pictures), sizes)
         ]
+        running = {name: head for name, head in self.heads.items() if heads is None or name in heads}
         results: dict[int, DepthResult] = {}
         with torch.no_grad():
-            features = self._encode(pictures, tokens)
+            features = self._encode(pictures, tokens, running)
             for size in dict.fromkeys(sizes):
                 members = [index for index, other in enumerate(sizes) if other == size]
                 group = features if len(members) == len(sizes) else features.select(members)
-                result = self._predict(group, size, [focal[index] for index in members])
+                result = self._predict(group, size, [focal[index] for index in members], running)
                 results.update({index: _single(result, position) for position, index in enumerate(members)})
         return [results[index] for index in range(len(pictures))]
 
-    def _encode(self, images: Tensor | Sequence[Tensor], tokens: bool) -> EncoderFeatures:
+    def _encode(
+        self, images: Tensor | Sequence[Tensor], tokens: bool, heads: Mapping[str, DepthHead]
+    ) -> EncoderFeatures:
         pixels = self._preprocess(images).to(self.encoder.dtype)
-        return self.encoder(pixels, self._layers, pooled=tokens or self._needs_pooled)
+        layers = {layer for head in heads.values() for layer in head.layers}
+        return self.encoder(pixels, layers, pooled=tokens or any(head.needs_pooled for head in heads.values()))
 
-    def _predict(self, features: EncoderFeatures, size: tuple[int, int], focal: Sequence[float | None]) -> DepthResult:
+    def _predict(
+        self,
+        features: EncoderFeatures,
+        size: tuple[int, int],
+        focal: Sequence[float | None],
+        heads: Mapping[str, DepthHead],
+    ) -> DepthResult:
         readable = features.to(self._head_type)
         predictions = {}
-        for name, head in self.heads.items():
+        for name, head in heads.items():
             prediction = head(readable, size)
             canonical = self.canonical_focal_px.get(name)
             if canonical is not None and any(length is not None for length in focal):

@@ -58,6 +58,11 @@ class LensModel:
                 f"{' or '.join(map(str, allowed))}: calibrate the camera again or name the right model"
             )
 
+    @property
+    def _is_pinhole(self) -> bool:
+        """Whether nothing is distorted: no coefficients, or zeros (simulators) where zeros mean that."""
+        return not self.coefficients.size or (self.name != "equidistant" and not self.coefficients.any())
+
     @cached_property
     def _growth(self) -> tuple[Polynomial, Polynomial]:
         """Numerator and denominator of the lens model as a function that must grow.
@@ -81,7 +86,7 @@ class LensModel:
 
     def distort(self, plane: np.ndarray) -> np.ndarray:
         """(N, 2) points at z = 1 -> (N, 2) where the lens puts them, in focal lengths; NaN beyond the limit."""
-        if not self.coefficients.size or not len(plane):
+        if self._is_pinhole or not len(plane):
             return plane
         radius = np.hypot(plane[:, 0], plane[:, 1])[:, None]
         if self.name == "equidistant":
@@ -94,7 +99,7 @@ class LensModel:
 
     def undistort(self, lens: np.ndarray) -> np.ndarray:
         """Inverse of ``distort``, to the precision of float64; NaN where there is none."""
-        if not self.coefficients.size:
+        if self._is_pinhole:
             return lens
         if self.name == "equidistant":
             radius = np.hypot(lens[:, 0], lens[:, 1])

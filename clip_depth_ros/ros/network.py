@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +40,14 @@ class Network:
         return cls(estimator, read_metadata(resolve(settings.weights[0])).encoder_identity[:12])
 
     def run(
-        self, images: Sequence[np.ndarray], cameras: Sequence[CameraModel | None], tokens: bool
+        self,
+        images: Sequence[np.ndarray],
+        cameras: Sequence[CameraModel | None],
+        tokens: bool,
+        heads: Collection[str] | None = None,
     ) -> list[DepthResult]:
         """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`), and waits for a GPU to finish."""
-        results = self.estimator.run(images, cameras=cameras, tokens=tokens)
+        results = self.estimator.run(images, cameras=cameras, tokens=tokens, heads=heads)
         if self.estimator.device.type == "cuda":
             # The copies that follow would wait for it anyway; here the wait is counted as the network's time.
             torch.cuda.current_stream(self.estimator.device).synchronize()

@@ -111,6 +111,7 @@ class Worker:
             [job.picture.image for job in jobs],
             [job.picture.camera for job in jobs],
             tokens=any(job.wanted.clip for job in jobs),
+            heads={head for job in jobs for head in job.wanted.heads},
         )
 
     def _write(self, job: Job, result: DepthResult, network: float, settings: Settings) -> None:

@@ -85,6 +85,17 @@ def test_cameras_of_different_sizes_share_one_encode(estimator: DepthEstimator) 
     assert not torch.allclose(results[0]["space_clip"].depth, results[2]["space_clip"].depth)
 
 
+def test_only_the_heads_asked_for_run(estimator: DepthEstimator) -> None:
+    ran: list[int] = []
+    estimator.heads["space_clip"].register_forward_hook(lambda *_: ran.append(1))
+    features_only = estimator.run([pictures(48, 64, 3)], tokens=True, heads=())[0]
+    assert ran == []
+    assert len(features_only) == 0
+    assert features_only.tokens is not None
+    assert list(estimator.run([pictures(48, 64, 3)], heads=["space_clip"])[0]) == ["space_clip"]
+    assert ran == [1]
+
+
 def test_scale_follows_the_lens_only_where_a_head_says_for_which_it_is() -> None:
     image = pictures(48, 64, 3)
     intrinsics = np.array([[80.0, 0, 32], [0, 60.0, 24], [0, 0, 1]])

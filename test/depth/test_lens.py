@@ -75,3 +75,11 @@ def test_a_wrong_number_of_coefficients_is_refused(name, count):
 def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match=r"'omni'.*plumb_bob, rational_polynomial, equidistant"):
         LensModel("omni", np.zeros(4))
+
+
+@pytest.mark.parametrize(("name", "count"), [("plumb_bob", 5), ("rational_polynomial", 8)])
+def test_zeros_distort_nothing_and_cost_nothing(name, count):
+    lens = LensModel(name, np.zeros(count))
+    points = np.random.default_rng(2).uniform(-2.0, 2.0, (100, 2))
+    assert lens.distort(points) is points
+    assert lens.undistort(points) is points

@@ -146,6 +146,17 @@ def test_points_alone_without_camera_info_cost_no_network(make_rig: MakeRig) -> 
     assert rig.encodes == []
 
 
+def test_tokens_alone_run_no_head(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    ran: list[int] = []
+    for head in rig.pipeline.network.estimator.heads.values():
+        head.register_forward_hook(lambda *_: ran.append(1))
+    rig.listen(Image, "clip/tokens")
+    rig.send("image", image(1))
+    assert rig.answer("clip/tokens").height == 17
+    assert ran == []
+
+
 def test_tokens_and_embedding_are_those_of_the_same_encode(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.listen(Image, "clip/tokens", "clip/embedding")
