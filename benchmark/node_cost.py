@@ -77,7 +77,8 @@ def main() -> int:
     report = {"settings": settings, "topics": list(outputs), "hardware": hardware(), "runs": rows}
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(report, indent=2))
-    print(f"\nTopics on: {', '.join(outputs)}. {hardware()}. Wrote {arguments.output}.")
+    machine = ", ".join(f"{name} {value}" for name, value in hardware().items())
+    print(f"\nTopics on: {', '.join(outputs)}. Measured on: {machine}. Wrote {arguments.output}.")
     return 0
 
 

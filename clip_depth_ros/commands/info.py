@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_depth_ros.resources import resolve
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from clip_depth_ros.depth.checkpoint import Checkpoint
+
+_SHOWN = {"abs_rel": "AbsRel", "rmse": "RMSE", "a1": "d1"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +78,27 @@ def _print_table(checkpoint: Checkpoint, sha256: str) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, value)
-    for metric in metadata.metrics:
-        protocol = {key: value for key, value in metric.items() if key != "values"}
-        values = metric.get("values", {})
-        table.add_row(
-            "metrics",
-            ", ".join(f"{key} {value}" for key, value in protocol.items())
-            + ": "
-            + ", ".join(f"{key} {value:.4g}" for key, value in values.items()),
-        )
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    if metadata.metrics:
+        console.print(_metrics_table(metadata.metrics))
+
+
+def _metrics_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Returns one line a result: whose it is, under which protocol, and the figures people compare."""
+    from rich.table import Table
+
+    protocols = {str(row.get("protocol", "")).partition(";")[2].strip() for row in rows}
+    protocols |= {"depth {} to {} m".format(*row.get("depth_range_m", ("?", "?"))) for row in rows}
+    title = "; ".join(["measured", *sorted(protocols - {""})])
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    table.add_column("data", overflow="fold")
+    for name in ("images", "predictor", "protocol"):
+        table.add_column(name, no_wrap=True)
+    for name in _SHOWN.values():
+        table.add_column(name, justify="right")
+    for row in rows:
+        told = [str(row.get(name, "?")) for name in ("data", "images", "predictor")]
+        told.append(str(row.get("protocol", "?")).partition(";")[0])
+        table.add_row(*told, *(f"{row[name]:.3f}" if name in row else "-" for name in _SHOWN))
+    return table

@@ -43,7 +43,8 @@ class CheckpointMetadata:
         training_intrinsics: the cameras of the training data, in words or numbers.
         canonical_focal_px: focal length in encoder-input pixels the depth is for, or None when the head learnt one
             camera. The estimator multiplies depth by f / canonical when it knows f.
-        metrics: results, each with its protocol: data, split, crop, range in metres, median-scaled or not.
+        metrics: results, one a row: data, images, depth_range_m, predictor, protocol (scaling, crop, averaging) and
+            the metrics of :mod:`clip_depth_ros.depth.metrics` by name.
         licence: licence of the weights.
         source: the file or recipe the weights came from.
         code_version: version of this package that wrote the file.

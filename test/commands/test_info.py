@@ -18,7 +18,16 @@ METADATA = CheckpointMetadata(
     encoder=TINY,
     trained_on="rendered rooms",
     canonical_focal_px=51.5,
-    metrics=({"data": "rooms", "crop": "none", "median_scaled": False, "values": {"abs_rel": 0.1234}},),
+    metrics=(
+        {
+            "data": "rooms",
+            "images": 5,
+            "depth_range_m": [0.1, 10.0],
+            "predictor": "space_clip",
+            "protocol": "median-scaled; no crop",
+            "abs_rel": 0.1234,
+        },
+    ),
     licence="Apache-2.0",
 )
 
@@ -37,7 +46,8 @@ def test_the_table_names_everything(tmp_path: Path, capsys: pytest.CaptureFixtur
         "focallengthof51.5px",
         "renderedrooms",
         "Apache-2.0",
-        "datarooms,cropnone,median_scaledFalse:abs_rel0.1234",
+        "measured;depth0.1to10.0m;nocrop",
+        "rooms5space_clipmedian-scaled0.123--",
     ):
         assert expected in printed
 
@@ -58,4 +68,4 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = json.loads(capsys.readouterr().out)
     assert values["method"] == "space_clip"
     assert values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert values["metrics"][0]["values"] == {"abs_rel": 0.1234}
+    assert values["metrics"][0]["abs_rel"] == 0.1234

@@ -28,7 +28,7 @@ METADATA = CheckpointMetadata(
     trained_on="random numbers",
     training_intrinsics="none",
     canonical_focal_px=51.5,
-    metrics=({"data": "none", "crop": "none", "median_scaled": False, "values": {"abs_rel": 0.5}},),
+    metrics=({"data": "none", "protocol": "metric; no crop", "abs_rel": 0.5},),
     licence="Apache-2.0",
     source="a test",
 )
