@@ -215,7 +215,11 @@ class DepthEstimator:
 
 
 def _as_batch(images: Any) -> Tensor:
-    batch = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+    if not isinstance(images, Tensor):
+        array = np.asarray(images)
+        # torch cannot view a flipped array, and ``bgr[..., ::-1]`` is how many turn BGR into RGB.
+        images = torch.from_numpy(array if all(stride >= 0 for stride in array.strides) else array.copy())
+    batch: Tensor = images
     if batch.ndim == 3:
         batch = batch[None]
     if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[-1] != 3 or 0 in batch.shape:

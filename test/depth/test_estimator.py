@@ -70,6 +70,8 @@ def test_one_picture_torch_and_read_only_views_are_taken(estimator: DepthEstimat
     padded = pictures(48, 70, 3)
     padded[:, :64] = images
     assert torch.equal(estimator(padded[:, :64])["space_clip"].depth, expected)
+    bgr = images[..., ::-1].copy()
+    assert torch.equal(estimator(bgr[..., ::-1])["space_clip"].depth, expected)
 
 
 def test_cameras_of_different_sizes_share_one_encode(estimator: DepthEstimator) -> None:
