@@ -14,7 +14,7 @@ from clip_depth_ros.resources import share_path
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: pip install 'clip_depth_ros[ros]', or source ROS 2")
 
 COSTMAPS = ("local_costmap", "global_costmap")
-WAIT = 20.0  # seconds until something that should happen counts as not happening
+WAIT = 60.0  # seconds until something that should happen counts as not happening
 # What Nav2's voxel layer declares (Humble, Jazzy and Kilted agree). It ignores other names, and throws for other types:
 # 5 where it wants 5.0 stops Nav2.
 LAYER = {
@@ -163,11 +163,15 @@ def test_a_costmap_hears_the_node(ros_context: Any, depth_node: Any) -> None:
     for node in (depth_node, costmap, camera):
         executor.add_node(node)
     deadline = time.monotonic() + WAIT
+    due = 0.0
     while not all(heard.values()):
-        assert time.monotonic() < deadline, f"no cloud reached {[name for name in heard if not heard[name]]}"
-        infos.publish(info)
-        images.publish(image)
-        executor.spin_once(timeout_sec=0.1)
+        now = time.monotonic()
+        assert now < deadline, f"no cloud reached {[name for name in heard if not heard[name]]}"
+        if now >= due:  # a camera's pace: a flood would keep this thread busy, and the node's worker waiting for it
+            infos.publish(info)
+            images.publish(image)
+            due = now + 0.2
+        executor.spin_once(timeout_sec=0.05)
     executor.shutdown()
     for messages in heard.values():
         fields = {field.name: field.datatype for field in messages[0].fields}
