@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clip_depth_training.data import Batch
+from clip_depth_training.data_sets.base import Batch
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.depth.metrics import NAMES, average, depth_metrics, valid_pixels
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
-from clip_depth_training.data import RoomSet
-from clip_depth_training.rgbd import read_pairs
+from clip_depth_training.data_sets.rgbd import read_pairs
+from clip_depth_training.data_sets.rooms import RoomSet
 
 PROTOCOLS = (("metric", False), ("median-scaled", True))
 _BATCH = 32

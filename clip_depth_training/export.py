@@ -14,7 +14,7 @@ import torch
 from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.towers import ClipTower
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.data import set_description
+from clip_depth_training.data_sets.rooms import set_description
 from clip_depth_training.network import DepthNetwork
 from clip_depth_training.recipe import Recipe
 

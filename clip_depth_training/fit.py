@@ -22,7 +22,9 @@ from torch.utils.data import DataLoader
 from clip_depth_ros.depth.metrics import depth_metrics, valid_pixels
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.augmentation import augment
-from clip_depth_training.data import Batch, RoomSet, StepSampler, same
+from clip_depth_training.data_sets.base import Batch, same
+from clip_depth_training.data_sets.rooms import RoomSet
+from clip_depth_training.data_sets.sampler import StepSampler
 from clip_depth_training.losses import space_clip_loss
 from clip_depth_training.network import DepthNetwork
 from clip_depth_training.recipe import Recipe

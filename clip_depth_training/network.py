@@ -11,7 +11,7 @@ from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_ros.depth.heads.space_clip import SpaceClipConfig, SpaceClipHead
 from clip_depth_ros.depth.preprocess import Preprocess
-from clip_depth_training.data import Batch
+from clip_depth_training.data_sets.base import Batch
 
 
 @dataclass(frozen=True)

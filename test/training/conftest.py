@@ -12,7 +12,7 @@ from clip_depth_training.recipe import Recipe
 @pytest.fixture(scope="session")
 def renders():
     """Skips where MuJoCo cannot make an OpenGL context."""
-    from clip_depth_training.render import gl_context
+    from clip_depth_training.simulation.render import gl_context
 
     try:
         gl_context(64, 64)

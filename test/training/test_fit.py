@@ -16,13 +16,15 @@ from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.augmentation import AugmentationConfig, augment
 from clip_depth_training.cli import main
-from clip_depth_training.data import Batch, RoomSet, StepSampler
+from clip_depth_training.data_sets.base import Batch
+from clip_depth_training.data_sets.rgbd import read_pairs
+from clip_depth_training.data_sets.rooms import RoomSet
+from clip_depth_training.data_sets.sampler import StepSampler
 from clip_depth_training.evaluate import room_samples
 from clip_depth_training.export import export, load_network, read_metrics
 from clip_depth_training.fit import LAST_CHECKPOINT, fit
 from clip_depth_training.network import DepthNetwork, NetworkConfig
 from clip_depth_training.recipe import Recipe
-from clip_depth_training.rgbd import read_pairs
 
 
 class StopAfter(Callback):

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clip_depth_training import clutter, furniture
-from clip_depth_training.finish import add_lights, add_materials
-from clip_depth_training.furniture import Maker
-from clip_depth_training.primitives import Geom, Piece
-from clip_depth_training.scene import Footprint, Room, Wall
-from clip_depth_training.shell import add_shell
+from clip_depth_training.simulation import clutter, furniture
+from clip_depth_training.simulation.finish import add_lights, add_materials
+from clip_depth_training.simulation.furniture import Maker
+from clip_depth_training.simulation.primitives import Geom, Piece
+from clip_depth_training.simulation.scene import Footprint, Room, Wall
+from clip_depth_training.simulation.shell import add_shell
 
 
 def make_room(seed: int) -> Room:

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.rooms import make_room
-from clip_depth_training.scene import FAR, NEAR, Room
+from clip_depth_training.simulation.rooms import make_room
+from clip_depth_training.simulation.scene import FAR, NEAR, Room
 
 MAXIMUM_ATTEMPTS = 12
 SUPERSAMPLING = 3  # odd, so that a pixel of the final picture has one rendered pixel at its centre

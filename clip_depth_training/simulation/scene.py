@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clip_depth_training.primitives import Geom
-from clip_depth_training.textures import Colour, Surface
+from clip_depth_training.simulation.primitives import Geom
+from clip_depth_training.simulation.textures import Colour, Surface
 
 NEAR, FAR = 0.03, 40.0  # metres; what is nearer or farther is not drawn
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clip_depth_training.primitives import Piece
+from clip_depth_training.simulation.primitives import Piece
 
 Generator = np.random.Generator
 Maker = Callable[[Generator], Piece]

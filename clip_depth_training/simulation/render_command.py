@@ -9,8 +9,8 @@ from pathlib import Path
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.progress import track
-from clip_depth_training.render import RenderConfig, prepare_folder, render_rooms
-from clip_depth_training.walk import WalkConfig, write_walk
+from clip_depth_training.simulation.render import RenderConfig, prepare_folder, render_rooms
+from clip_depth_training.simulation.walk import WalkConfig, write_walk
 
 _SMALLEST, _LARGEST = 32, 640  # pixels; three times that must fit MuJoCo's buffer
 _FREE_SPACE_MARGIN = 1 << 30

@@ -7,9 +7,9 @@ import pytest
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.cli import main
-from clip_depth_training.furniture import AGAINST_WALL, FREE, chair, sofa, table
-from clip_depth_training.primitives import Geom
-from clip_depth_training.render import (
+from clip_depth_training.simulation.furniture import AGAINST_WALL, FREE, chair, sofa, table
+from clip_depth_training.simulation.primitives import Geom
+from clip_depth_training.simulation.render import (
     FAR,
     RenderConfig,
     RoomRenderer,
@@ -21,10 +21,10 @@ from clip_depth_training.render import (
     room_seed,
     shrink,
 )
-from clip_depth_training.rooms import make_room
-from clip_depth_training.scene import Room
-from clip_depth_training.textures import Surface
-from clip_depth_training.walk import WalkConfig, _quaternion, walk, write_walk
+from clip_depth_training.simulation.rooms import make_room
+from clip_depth_training.simulation.scene import Room
+from clip_depth_training.simulation.textures import Surface
+from clip_depth_training.simulation.walk import WalkConfig, _quaternion, walk, write_walk
 
 CONFIG = RenderConfig(rooms=2, views=2, width=48, height=32, seed=5)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clip_depth_training.furniture import Maker, pick
-from clip_depth_training.primitives import Piece
+from clip_depth_training.simulation.furniture import Maker, pick
+from clip_depth_training.simulation.primitives import Piece
 
 Generator = np.random.Generator
 

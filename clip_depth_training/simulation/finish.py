@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from clip_depth_training import textures
-from clip_depth_training.primitives import Geom
-from clip_depth_training.scene import Room, numbers
-from clip_depth_training.textures import Surface
+from clip_depth_training.simulation import textures
+from clip_depth_training.simulation.primitives import Geom
+from clip_depth_training.simulation.scene import Room, numbers
+from clip_depth_training.simulation.textures import Surface
 
 TEXTURE_SIZE = 256
 SMALL_TEXTURE_SIZE = 128

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,34 +12,13 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.progress import track
+from clip_depth_training.data_sets.base import Batch
 
 SHARD_PATTERN = "room_*.npz"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Pictures with ground truth.
-
-    Attributes:
-        images: ``(B, H, W, 3)`` uint8 RGB.
-        depth: ``(B, H, W)`` float32 metres along Z; 0 = no reading.
-        focal: ``(B,)`` float32, geometric mean of fx and fy in pixels of ``images``.
-    """
-
-    images: Tensor
-    depth: Tensor
-    focal: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Returns the batch on ``device``."""
-        return Batch(*(part.to(device, non_blocking=non_blocking) for part in (self.images, self.depth, self.focal)))
 
 
 class RoomSet(Dataset[Batch]):
@@ -89,39 +67,6 @@ class RoomSet(Dataset[Batch]):
         mask = (depth > depth_range[0]) & (depth < depth_range[1])
         total, count = np.where(mask, depth, 0).sum((0, 2), dtype=np.float64), mask.sum((0, 2))
         return torch.from_numpy(total / np.maximum(count, 1)).float()
-
-
-class StepSampler(Sampler[list[int]]):
-    """Batches of a shuffled data set, numbered by training step: step s gets the same indices in every run.
-
-    ``start`` is the step to begin with, so that a resumed training sees what an uninterrupted one would have seen.
-    """
-
-    def __init__(self, samples: int, batch_size: int, steps: int, seed: int, start: int = 0) -> None:
-        if samples < batch_size:
-            raise BadInput(
-                f"The data set has {samples} pictures, fewer than one batch of {batch_size}: render more, or lower "
-                "batch_size."
-            )
-        self._samples, self._batch, self._steps, self._seed, self._start = samples, batch_size, steps, seed, start
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        per_round = self._samples // self._batch
-        order: Tensor | None = None
-        for step in range(self._start, self._steps):
-            position = step % per_round
-            if order is None or position == 0:
-                generator = torch.Generator().manual_seed(self._seed * 100_003 + step // per_round)
-                order = torch.randperm(self._samples, generator=generator)
-            yield order[position * self._batch : (position + 1) * self._batch].tolist()
-
-
-def same(batch: Any) -> Any:
-    """The collate function: samples come from :meth:`RoomSet.__getitems__` as a batch already."""
-    return batch
 
 
 def set_description(folder: Path) -> dict[str, Any]:

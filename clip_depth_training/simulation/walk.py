@@ -13,9 +13,17 @@ import cv2
 import numpy as np
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.render import SUPERSAMPLING, RoomRenderer, View, look, room_seed, shrink, to_millimetres
-from clip_depth_training.rooms import make_room
-from clip_depth_training.scene import Room
+from clip_depth_training.simulation.render import (
+    SUPERSAMPLING,
+    RoomRenderer,
+    View,
+    look,
+    room_seed,
+    shrink,
+    to_millimetres,
+)
+from clip_depth_training.simulation.rooms import make_room
+from clip_depth_training.simulation.scene import Room
 
 _CLEARANCE = 0.35
 

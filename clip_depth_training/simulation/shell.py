@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from clip_depth_training import furniture
-from clip_depth_training.primitives import Geom, Piece, turn
-from clip_depth_training.scene import Footprint, Room, Wall
+from clip_depth_training.simulation import furniture
+from clip_depth_training.simulation.primitives import Geom, Piece, turn
+from clip_depth_training.simulation.scene import Footprint, Room, Wall
 
 
 def _slab(room: Room, wall: Wall, low: float, high: float, centre: float, length: float, material: str) -> None:
