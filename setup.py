@@ -31,7 +31,16 @@ ROS_KILTED = [
     "ros-lifecycle-msgs>=2.3,<2.4",
 ]
 BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3"]
-TRAIN = ["lightning>=2.4,<3", "torchmetrics>=1.4,<2", "mujoco>=3.3,<5"]
+TRAIN = [
+    "lightning>=2.4,<3",
+    "torchmetrics>=1.4,<2",
+    "tensorboard>=2.15,<3",
+    "mujoco>=3.3,<5",
+    "PyOpenGL>=3.1,<4",
+    "h5py>=3.10,<4",
+    "scipy>=1.11,<2",
+    *BAGS,
+]
 TEST = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",

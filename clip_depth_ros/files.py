@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,3 +32,29 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def require_space(folder: Path, needed: int, spare: int = 0) -> None:
+    """Refuses work whose files cannot fit on the disk, before it starts.
+
+    Args:
+        folder: where the files will go; it need not exist yet.
+        needed: bytes they will take.
+        spare: bytes that must stay free beside them.
+
+    Raises:
+        BadInput: there is less free space.
+    """
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed + spare > free:
+        raise BadInput(
+            f"{folder} has {_size(free)} free, but {_size(needed)} will be written"
+            + (f" and {_size(spare)} must stay free" if spare else "")
+            + ": free some space, or choose a folder on another disk."
+        )
+
+
+def _size(count: int) -> str:
+    """Returns a number of bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

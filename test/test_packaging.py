@@ -16,7 +16,12 @@ from workspace import NAME, REPOSITORY, build_workspace, run_sourced
 
 SHARED_FOLDERS = ("launch", "config", "models")
 # The name to import -> the distribution that setup.py asks pip for, where the two differ.
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "open_clip": "open_clip_torch", "yaml": "PyYAML"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "open_clip": "open_clip_torch",
+    "yaml": "PyYAML",
+    "OpenGL": "PyOpenGL",
+}
 # ROS libraries of the wheels and of every ROS installation that rclpy itself depends on.
 WITH_RCLPY = {"rpyutils"}
 
@@ -116,7 +121,8 @@ def test_every_import_is_declared(built: metadata.Distribution, package_xml: Ele
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        (f"{NAME}/depth", (f"{NAME}.ros", f"{NAME}.replay", "clip_depth_training", "rclpy")),
+        (f"{NAME}/depth", (f"{NAME}.messages", f"{NAME}.ros", f"{NAME}.replay", "clip_depth_training", "rclpy")),
+        (f"{NAME}/messages", (f"{NAME}.ros", f"{NAME}.replay", "clip_depth_training", "rclpy")),
         (f"{NAME}/ros", (f"{NAME}.replay", "clip_depth_training", "socket", "urllib", "http", "requests")),
         (NAME, ("clip_depth_training",)),
         ("clip_depth_training", (f"{NAME}.ros", "rclpy")),

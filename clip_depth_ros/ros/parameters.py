@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.ros.encodings import ENCODINGS
+from clip_depth_ros.messages.encodings import ENCODINGS
 
 _TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sensor_msgs.msg import Image
 
-from clip_depth_ros.ros.encodings import FORMATS
+from clip_depth_ros.messages.encodings import FORMATS
 
 
 def make_image(encoding: str, pixels: np.ndarray, padding: int = 0, big_endian: bool = False) -> Image:

@@ -17,7 +17,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.ros.encodings import FORMATS, convert
+from clip_depth_ros.messages.encodings import FORMATS, convert
 from clip_depth_ros.ros.images import decode_compressed
 
 HEIGHT, WIDTH = 120, 160

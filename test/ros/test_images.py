@@ -17,7 +17,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.ros.encodings import FORMATS
+from clip_depth_ros.messages.encodings import FORMATS
 from clip_depth_ros.ros.images import ENCODINGS, MAXIMUM_PIXELS, decode_image
 
 SIXTEEN_BITS = [encoding for encoding in ENCODINGS if FORMATS[encoding].dtype == np.uint16]

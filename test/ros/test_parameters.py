@@ -12,8 +12,8 @@ from rclpy.parameter import Parameter
 
 from clip_depth_ros.depth.config import EstimatorConfig, read_parameters
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.messages.encodings import ENCODINGS
 from clip_depth_ros.resources import share_path
-from clip_depth_ros.ros.encodings import ENCODINGS
 from clip_depth_ros.ros.parameters import (
     BY_NAME,
     PARAMETERS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.ros.encodings import ENCODINGS, FORMATS, TARGETS, convert, pixel_format
+from clip_depth_ros.messages.encodings import ENCODINGS, FORMATS, TARGETS, convert, pixel_format
 
 PATTERNS = ("rggb", "bggr", "gbrg", "grbg")
 # Not among the reference conversions: cv_bridge knows no nv12, nor the newer names of yuv422, and of the 16-bit

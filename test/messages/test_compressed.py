@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.ros.compressed import picture_size
+from clip_depth_ros.messages.compressed import picture_size
 
 
 def _picture() -> np.ndarray:
