@@ -16,6 +16,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from clip_depth_ros import __version__
+from clip_depth_ros.depth.pictures import side_by_side, stacked
 from clip_depth_ros.depth.ply import write_ply
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
@@ -25,7 +26,6 @@ from clip_depth_ros.replay.depth_image import depth_metres
 from clip_depth_ros.replay.live import DEPTH, POINTS, Inputs
 from clip_depth_ros.replay.measure import StreamMeasurement
 from clip_depth_ros.replay.messages import BagMessage, header_stamp_ns
-from clip_depth_ros.replay.pictures import side_by_side, stacked
 from clip_depth_ros.replay.reader import BagReader
 from clip_depth_ros.replay.receiver import Spool
 from clip_depth_ros.replay.summary import Summary

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.depth.colour import colourise
-from clip_depth_ros.replay.pictures import LARGEST_ERROR, error_colours, side_by_side, stacked
+from clip_depth_ros.depth.pictures import LARGEST_ERROR, error_colours, side_by_side, stacked
 
 SIZES = [(240, 320), (480, 640), (376, 752)]
 
