@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from clip_depth_ros.cli import run_commands
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "prepare": ("clip_depth_training.prepare", "check pictures with depth and make them a data set"),
     "render": ("clip_depth_training.simulation.render_command", "render simulated rooms, or a walk through them"),
-    "fit": ("clip_depth_training.fit", "train what a recipe says"),
-    "evaluate": ("clip_depth_training.evaluate", "measure weights beside the trivial predictions"),
+    "fit": ("clip_depth_training.fitting.fit", "train what a recipe says"),
+    "evaluate": ("clip_depth_training.evaluation.evaluate", "measure weights beside the trivial predictions"),
     "export": ("clip_depth_training.export", "turn a training checkpoint into the files the node loads"),
 }
 

@@ -1,20 +1,26 @@
 """SPACE-CLIP's training losses (arXiv 2601.17657, in the form of the authors' code).
 
-All take prediction and target ``(B, H, W)`` float32 in metres and a boolean mask of the valid target pixels.
+All take prediction and target ``(B, H, W)`` float32 in metres and a boolean mask of the valid target pixels. With
+several processes the sums are over the whole batch, so that each has the loss of one process with all the pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clip_depth_training.distributed import all_sum
+
 _SMALLEST_DEPTH = 1e-7
 _SMALLEST_SPREAD = 1e-7
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
+_BLOCK = 96  # rows or columns of the blurred map computed at once
 
 
 def match_size(prediction: Tensor, target: Tensor) -> Tensor:
@@ -31,12 +37,14 @@ def silog_loss(prediction: Tensor, target: Tensor, mask: Tensor, scale_weight: f
     Mean and (biased) variance are over the valid pixels of the whole batch; ``scale_weight`` is the paper's 1 - lambda.
     """
     prediction = match_size(prediction, target)
-    weight = mask.to(prediction.dtype)
-    count = weight.sum().clamp_min(1)
-    logarithm = torch.log(prediction.clamp_min(_SMALLEST_DEPTH)) - torch.log(target.clamp_min(_SMALLEST_DEPTH))
-    difference = torch.where(mask, logarithm, 0.0)
-    mean = difference.sum() / count
-    variance = ((difference - mean).square() * weight).sum() / count
+    # Outside the mask both are 1, so that their logarithms cancel and no gradient is NaN.
+    logarithm = torch.where(mask, prediction, 1.0).clamp_min(_SMALLEST_DEPTH).log()
+    logarithm = logarithm - torch.where(mask, target, 1.0).clamp_min(_SMALLEST_DEPTH).log()
+    total, count = all_sum(logarithm.sum(), mask.sum().to(logarithm.dtype))
+    count = count.clamp_min(1)
+    mean = total / count
+    (squares,) = all_sum(torch.where(mask, logarithm - mean, 0.0).square().sum())
+    variance = squares / count
     return 10 * torch.sqrt((variance + scale_weight * mean.square()).clamp_min(_SMALLEST_SPREAD))
 
 
@@ -49,7 +57,8 @@ def gradient_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         after, before = (difference.narrow(axis, start, size - 1) for start in (1, 0))
         both = mask.narrow(axis, 1, size - 1) & mask.narrow(axis, 0, size - 1)
         steps = torch.where(both, (after - before).abs(), 0.0)
-        total = total + 0.5 * steps.sum() / both.sum().clamp_min(1)
+        error, count = all_sum(steps.sum(), both.sum().to(steps.dtype))
+        total = total + 0.5 * error / count.clamp_min(1)
     return total
 
 
@@ -65,15 +74,13 @@ def ssim_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     usable = torch.isfinite(low)
     low, span = torch.where(usable, low, 0.0), torch.where(usable, high - low, 1.0).clamp_min(1e-6)
     x, y = (((depth - low) / span).clamp(0, 1) for depth in (prediction, target))
-    means = _blurred(torch.stack([x, y, x * x, y * y, x * y], dim=1))
-    mean_x, mean_y = means[:, 0], means[:, 1]
-    variance_x, variance_y = means[:, 2] - mean_x.square(), means[:, 3] - mean_y.square()
-    covariance = means[:, 4] - mean_x * mean_y
+    mean_x, mean_y, square_x, square_y, product = (_blurred(part) for part in (x, y, x * x, y * y, x * y))
+    crossed, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
     c1, c2 = _K1**2, _K2**2
-    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-        (mean_x.square() + mean_y.square() + c1) * (variance_x + variance_y + c2)
-    )
-    return torch.where(mask, 1 - similarity, 0.0).sum() / mask.sum().clamp_min(1)
+    covariance, variances = product - crossed, square_x + square_y - squares
+    similarity = ((2 * crossed + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
+    total, count = all_sum(torch.where(mask, 1 - similarity, 0.0).sum(), mask.sum().to(similarity.dtype))
+    return total / count.clamp_min(1)
 
 
 def space_clip_loss(
@@ -91,12 +98,50 @@ def space_clip_loss(
     return total
 
 
+class _Blur(torch.autograd.Function):
+    """The Gaussian window over ``(B, H, W)`` with zero padding, which is its own adjoint.
+
+    As products with banded matrices, a block of the band at a time: many times faster on a CPU than a convolution of
+    one channel and its gradient.
+    """
+
+    @staticmethod
+    def forward(context: Any, maps: Tensor) -> Tensor:
+        return _banded(maps)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _banded(gradients[0])
+
+
 def _blurred(maps: Tensor) -> Tensor:
-    """Returns ``(B, C, H, W)`` under the Gaussian window, as two one-dimensional passes over zero padding."""
-    offsets = torch.arange(_WINDOW, dtype=maps.dtype, device=maps.device) - _WINDOW // 2
-    kernel = torch.exp(-offsets.square() / (2 * _SIGMA**2))
-    kernel = kernel / kernel.sum()
-    flat = maps.flatten(0, 1)[:, None]
-    flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(_WINDOW // 2, 0))
-    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, _WINDOW // 2))
-    return flat[:, 0].unflatten(0, maps.shape[:2])
+    return _Blur.apply(maps)
+
+
+def _banded(maps: Tensor) -> Tensor:
+    height, width = maps.shape[-2:]
+    rows, columns = (_band(size, maps.dtype, maps.device) for size in (height, width))
+    across, result = torch.empty_like(maps), torch.empty_like(maps)
+    for start, end, low, high in _blocks(width):
+        across[..., start:end] = maps[..., low:high] @ columns[low:high, start:end]
+    for start, end, low, high in _blocks(height):
+        result[:, start:end] = rows[start:end, low:high] @ across[:, low:high]
+    return result
+
+
+def _blocks(size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields start and end of the blocks of an axis, and start and end of what they are computed from."""
+    for start in range(0, size, _BLOCK):
+        end = min(size, start + _BLOCK)
+        yield start, end, max(0, start - _WINDOW // 2), min(size, end + _WINDOW // 2)
+
+
+@lru_cache(maxsize=16)
+def _band(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Returns the symmetric matrix ``(size, size)`` that blurs an axis."""
+    offsets = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+    total = torch.exp(-offsets.square() / (2 * _SIGMA**2)).sum()
+    position = torch.arange(size, dtype=torch.float64)
+    distance = (position[:, None] - position).abs()
+    weights = torch.exp(-distance.square() / (2 * _SIGMA**2)) / total
+    return torch.where(distance <= _WINDOW // 2, weights, 0.0).to(device, dtype)

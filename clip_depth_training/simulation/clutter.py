@@ -6,6 +6,7 @@ import numpy as np
 
 from clip_depth_training.simulation.furniture import Maker, pick
 from clip_depth_training.simulation.primitives import Piece
+from clip_depth_training.simulation.soft import deep_bowl, small_vase, wine_bottle
 
 Generator = np.random.Generator
 
@@ -23,7 +24,7 @@ def monitor(rng: Generator) -> Piece:
         dark = pick(rng, "paint") if rng.uniform() < 0.3 else "black"
         piece.box((0, 0.22, 0), (0.44, 0.14, 0.02), dark)
         piece.ellipsoid((0.3, 0.22, 0.015), (0.03, 0.055, 0.018), dark)
-    return piece
+    return piece.name("monitor", "black")
 
 
 def laptop(rng: Generator) -> Piece:
@@ -31,14 +32,14 @@ def laptop(rng: Generator) -> Piece:
     piece, width, shell = Piece(), rng.uniform(0.31, 0.38), pick(rng, "metal")
     piece.box((0, 0, 0), (width, 0.24, 0.018), shell)
     piece.panel((0, -0.15, 0.12), width, 0.23, 0.008, pick(rng, "screen"), lean=0.3)
-    return piece
+    return piece.name("laptop", shell)
 
 
 def mug(rng: Generator) -> Piece:
     """A mug or can, 0.07 to 0.09 m wide."""
     piece = Piece()
     piece.cylinder((0, 0, 0), rng.uniform(0.033, 0.045), rng.uniform(0.09, 0.13), pick(rng, "paint"))
-    return piece
+    return piece.name("mug", piece.geoms[0].material)
 
 
 def bottle(rng: Generator) -> Piece:
@@ -46,7 +47,7 @@ def bottle(rng: Generator) -> Piece:
     piece, glass, height = Piece(), pick(rng, "paint"), rng.uniform(0.22, 0.33)
     piece.cylinder((0, 0, 0), 0.037, height * 0.65, glass)
     piece.cylinder((0, 0, height * 0.6), 0.015, height * 0.4, glass)
-    return piece
+    return piece.name("bottle", glass)
 
 
 def paper_stack(rng: Generator) -> Piece:
@@ -56,7 +57,7 @@ def paper_stack(rng: Generator) -> Piece:
         scale, thick = rng.uniform(0.8, 1.05), rng.uniform(0.003, 0.04)
         piece.box((0, 0, z), (0.21 * scale, 0.29 * scale, thick), pick(rng, "paint", "poster"))
         z += thick
-    return piece
+    return piece.name("pile of paper", "white")
 
 
 def parcel(rng: Generator) -> Piece:
@@ -64,14 +65,14 @@ def parcel(rng: Generator) -> Piece:
     piece = Piece()
     size = rng.uniform(0.1, 0.35, 3)
     piece.box((0, 0, 0), (size[0], size[1], size[2]), pick(rng, "paint", "wood") if rng.uniform() < 0.6 else "carton")
-    return piece
+    return piece.name("small box", piece.geoms[0].material)
 
 
 def ball(rng: Generator) -> Piece:
     """A fruit, ball or globe of 0.07 to 0.3 m."""
     radius, piece = rng.uniform(0.035, 0.15), Piece()
     piece.ellipsoid((0, 0, radius), (radius, radius, radius), pick(rng, "paint", "cloth"))
-    return piece
+    return piece.name("ball", piece.geoms[0].material)
 
 
 def bowl(rng: Generator) -> Piece:
@@ -81,7 +82,7 @@ def bowl(rng: Generator) -> Piece:
     for _ in range(int(rng.integers(0, 6))):
         x, y = rng.uniform(-0.6, 0.6, 2) * radius
         piece.ellipsoid((x, y, 0.07), (0.035, 0.035, 0.035), pick(rng, "paint", "leaf"))
-    return piece
+    return piece.name("bowl", piece.geoms[0].material)
 
 
 def desk_lamp(rng: Generator) -> Piece:
@@ -90,7 +91,7 @@ def desk_lamp(rng: Generator) -> Piece:
     piece.cylinder((0, 0, 0), 0.08, 0.02, frame)
     piece.bar((0, 0, 0.02), (0.1, 0, height), 0.01, frame)
     piece.cylinder((0.1, 0.0, height - 0.1), 0.08, 0.14, "glow" if rng.uniform() < 0.6 else frame)
-    return piece
+    return piece.name("desk lamp", frame)
 
 
 def small_plant(rng: Generator) -> Piece:
@@ -101,10 +102,13 @@ def small_plant(rng: Generator) -> Piece:
         angle, out = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.1)
         centre = (out * np.cos(angle), out * np.sin(angle), rng.uniform(0.12, height))
         piece.ellipsoid(centre, (0.025, 0.09, 0.005), pick(rng, "leaf"), rng.uniform(-0.9, 0.9), angle)
-    return piece
+    return piece.name("plant", "leaf0")
 
 
 SMALL: tuple[Maker, ...] = (
+    small_vase,
+    wine_bottle,
+    deep_bowl,
     monitor,
     monitor,
     laptop,
@@ -122,12 +126,13 @@ SMALL: tuple[Maker, ...] = (
 )
 
 
-def scatter(piece: Piece, rng: Generator, density: float) -> None:
+def scatter(piece: Piece, rng: Generator, density: float, computers: bool = True) -> None:
     """Puts small objects on the tops of ``piece``; ``density`` is their number a square metre."""
+    choice = [maker for maker in SMALL if computers or maker not in (monitor, laptop)]
     for x, y, z, half_x, half_y in list(piece.tops):
         taken: list[tuple[float, float, float]] = []
         for _ in range(int(rng.poisson(density * 4 * half_x * half_y))):
-            item = SMALL[int(rng.integers(len(SMALL)))](rng)
+            item = choice[int(rng.integers(len(choice)))](rng)
             radius = max(item.reach()[:2])
             at_x, at_y = x + rng.uniform(-half_x, half_x), y + rng.uniform(-half_y, half_y)
             if all((at_x - a) ** 2 + (at_y - b) ** 2 > (0.7 * (radius + r)) ** 2 for a, b, r in taken):
@@ -148,7 +153,7 @@ def door(rng: Generator) -> Piece:
     if rng.uniform() < 0.4:
         for z in (0.25, 1.15):
             piece.box((0, 0.02, z), (width * 0.7, 0.015, 0.75), leaf)
-    return piece
+    return piece.name("door", leaf)
 
 
 def window(rng: Generator) -> Piece:
@@ -164,15 +169,18 @@ def window(rng: Generator) -> Piece:
     for z in (sill - 0.03, head - 0.03):
         piece.box((0, 0.02, z), (width + 0.1, 0.08, 0.06), frame)
     piece.box((0, 0.08, sill - 0.05), (width + 0.15, 0.2, 0.03), frame)
+    piece.name("window", "outdoors")
     if sill > 0.7 and rng.uniform() < 0.6:
         for index in range(int(width / 0.06)):
             piece.box((index * 0.06 - width / 2 + 0.03, 0.08, 0.12), (0.045, 0.08, 0.5), "white")
+        piece.name("radiator", "white")
     if rng.uniform() < 0.35:
         cover = pick(rng, "cloth")
         for side in (-1, 1):
             for fold in range(5):
                 x = side * (width / 2 + 0.3 - fold * 0.09)
                 piece.cylinder((x, 0.13, 0.02), 0.05, head + 0.1, cover)
+        piece.name("curtain", cover)
     return piece
 
 
@@ -184,7 +192,7 @@ def picture(rng: Generator) -> Piece:
     if rng.uniform() < 0.6:
         piece.panel((0, 0.01, centre), width + 0.05, height + 0.05, 0.02, pick(rng, "wood", "paint"))
     piece.panel((0, 0.02, centre), width, height, 0.015, pick(rng, "poster"))
-    return piece
+    return piece.name("picture", "poster0")
 
 
 def board(rng: Generator) -> Piece:
@@ -194,7 +202,7 @@ def board(rng: Generator) -> Piece:
     height = width * 0.56 if is_screen else rng.uniform(0.9, 1.2)
     piece.panel((0, 0.02, 1.5), width + 0.04, height + 0.04, 0.03, "black" if is_screen else "metal0")
     piece.panel((0, 0.035, 1.5), width, height, 0.02, pick(rng, "screen") if is_screen else "white")
-    return piece
+    return piece.name("television" if is_screen else "whiteboard", "black" if is_screen else "white")
 
 
 def fittings(rng: Generator) -> Piece:
@@ -214,14 +222,39 @@ def shelf_board(rng: Generator) -> Piece:
         piece.box((0, 0.11, z), (width, 0.22, 0.025), pick(rng, "wood", "paint"))
         run = width * rng.uniform(0.3, 0.9)
         piece.panel((0, 0.1, z + 0.13), run, 0.22, 0.17, pick(rng, "books"))
-    return piece
+    return piece.name("wall shelf", piece.geoms[0].material)
 
 
-ON_WALL: tuple[tuple[Maker, float], ...] = (
-    (door, 2.0),
-    (window, 2.0),
-    (picture, 2.0),
-    (board, 0.8),
-    (fittings, 1.2),
-    (shelf_board, 0.6),
-)
+def blackboard(rng: Generator) -> Piece:
+    """A blackboard, 2.0 to 3.2 m wide, lower edge at 0.9 m, with a ledge."""
+    piece, width, height = Piece(), rng.uniform(1.8, 3.2), rng.uniform(1.0, 1.2)
+    slate = "slate"
+    piece.panel((0, 0.01, 0.9 + height / 2), width + 0.08, height + 0.08, 0.02, pick(rng, "wood", "metal"))
+    piece.panel((0, 0.02, 0.9 + height / 2), width, height, 0.02, slate)
+    piece.box((0, 0.06, 0.87), (width, 0.08, 0.02), "metal0")
+    return piece.name("blackboard", slate)
+
+
+def mirror(rng: Generator) -> Piece:
+    """A small cabinet with a bright front, or a hook rail: 0.5 to 0.8 m wide, at 1.2 to 1.8 m."""
+    piece, width = Piece(), rng.uniform(0.5, 0.8)
+    if rng.uniform() < 0.5:
+        shell = pick(rng, "paint", "wood") if rng.uniform() < 0.5 else "white"
+        piece.box((0, 0.07, 1.25), (width, 0.15, 0.6), shell)
+        piece.box((0, 0.15, 1.26), (width - 0.02, 0.01, 0.58), "metal0")
+        return piece.name("wall cabinet", shell)
+    piece.box((0, 0.02, 1.6), (width, 0.03, 0.08), pick(rng, "wood", "metal"))
+    for index in range(4):
+        x = (index - 1.5) * width / 4
+        if rng.uniform() < 0.5:
+            piece.ellipsoid((x, 0.08, 1.25), (0.09, 0.06, 0.38), pick(rng, "cloth"))
+    return piece.name("coat rack", "wood0")
+
+
+def radiator(rng: Generator) -> Piece:
+    """A radiator, 0.6 to 1.4 m wide and 0.5 to 0.6 m high, 0.12 m above the floor."""
+    piece, count, height = Piece(), int(rng.integers(10, 22)), rng.uniform(0.45, 0.6)
+    for index in range(count):
+        piece.box(((index - (count - 1) / 2) * 0.06, 0.08, 0.12), (0.045, 0.08, height), "white")
+    piece.bar((-count * 0.03, 0.08, 0.14), (-count * 0.03, 0.08, 0.0), 0.012, "white")
+    return piece.name("radiator", "white")

@@ -25,7 +25,7 @@ def pick(rng: Generator, *names: str) -> str:
     return f"{family}{int(rng.integers(counts[family]))}"
 
 
-def table(rng: Generator) -> Piece:
+def table(rng: Generator, noun: str = "table") -> Piece:
     """A dining table or desk, 0.72 to 0.76 m high."""
     width, depth, height = rng.uniform(1.0, 2.2), rng.uniform(0.6, 1.0), rng.uniform(0.72, 0.76)
     piece, top, leg = Piece(), pick(rng, "wood", "paint"), pick(rng, "wood", "metal", "paint")
@@ -37,7 +37,12 @@ def table(rng: Generator) -> Piece:
     if rng.uniform() < 0.3:
         piece.box((width / 2 - 0.25, 0, 0.1), (0.4, depth - 0.12, height - 0.14), top)
     piece.tops.append((0, 0, height, width / 2 - 0.05, depth / 2 - 0.05))
-    return piece
+    return piece.name(noun, top)
+
+
+def desk(rng: Generator) -> Piece:
+    """A table that is named a desk."""
+    return table(rng, "desk")
 
 
 def round_table(rng: Generator) -> Piece:
@@ -48,7 +53,7 @@ def round_table(rng: Generator) -> Piece:
     piece.cylinder((0, 0, 0), 0.04, height - 0.03, pick(rng, "metal"))
     piece.cylinder((0, 0, 0), radius * 0.6, 0.02, pick(rng, "metal"))
     piece.tops.append((0, 0, height, radius * 0.6, radius * 0.6))
-    return piece
+    return piece.name("round table", top)
 
 
 def coffee_table(rng: Generator) -> Piece:
@@ -61,7 +66,7 @@ def coffee_table(rng: Generator) -> Piece:
         for y in (-depth / 2 + 0.04, depth / 2 - 0.04):
             piece.box((x, y, 0), (0.05, 0.05, height - 0.04), material)
     piece.tops.append((0, 0, height, width / 2 - 0.05, depth / 2 - 0.05))
-    return piece
+    return piece.name("coffee table", material)
 
 
 def chair(rng: Generator) -> Piece:
@@ -75,7 +80,7 @@ def chair(rng: Generator) -> Piece:
         piece.bar((x, inset, 0), (x, inset, seat - 0.04), 0.018, frame)
         piece.bar((x, -inset - 0.04, 0), (x, -inset, back), 0.018, frame)
     piece.box((0, -inset, back - rng.uniform(0.2, 0.38)), (width, 0.025, 0.2), cover)
-    return piece
+    return piece.name("chair", cover)
 
 
 def office_chair(rng: Generator) -> Piece:
@@ -95,7 +100,7 @@ def office_chair(rng: Generator) -> Piece:
         for x in (-0.27, 0.27):
             piece.box((x, 0.02, seat + 0.18), (0.06, 0.25, 0.03), "black")
             piece.box((x, 0.0, seat - 0.03), (0.03, 0.06, 0.21), frame)
-    return piece
+    return piece.name("office chair", cover)
 
 
 def stool(rng: Generator) -> Piece:
@@ -110,7 +115,7 @@ def stool(rng: Generator) -> Piece:
             0.015,
             frame,
         )
-    return piece
+    return piece.name("stool", frame)
 
 
 def sofa(rng: Generator) -> Piece:
@@ -130,7 +135,7 @@ def sofa(rng: Generator) -> Piece:
     for _ in range(int(rng.integers(0, 3))):
         x = rng.uniform(-width / 2 + 0.2, max(width / 2 - 0.2, -width / 2 + 0.21))
         piece.ellipsoid((x, -0.05, seat + 0.18), (0.22, 0.07, 0.2), pick(rng, "cloth", "paint"), tilt=0.3)
-    return piece
+    return piece.name("sofa" if seats > 1 else "armchair", cover)
 
 
 def bed(rng: Generator) -> Piece:
@@ -143,7 +148,7 @@ def bed(rng: Generator) -> Piece:
     piece.box((0, -1.04, 0), (width + 0.08, 0.05, rng.uniform(0.8, 1.2)), frame)
     for x in (-width / 4, width / 4) if width > 1 else (0.0,):
         piece.ellipsoid((x, -0.75, height), (0.32, 0.2, 0.09), pick(rng, "cloth") if rng.uniform() < 0.4 else "white")
-    return piece
+    return piece.name("bed", cover)
 
 
 def shelf(rng: Generator) -> Piece:
@@ -171,7 +176,7 @@ def shelf(rng: Generator) -> Piece:
                 pick(rng, "paint", "wood"),
             )
     piece.tops.append((0, 0, height - 0.02, width / 2 - 0.05, depth / 2 - 0.03))
-    return piece
+    return piece.name("bookcase", board)
 
 
 def cabinet(rng: Generator) -> Piece:
@@ -196,7 +201,7 @@ def cabinet(rng: Generator) -> Piece:
             )
     if not tall:
         piece.tops.append((0, 0, height, width / 2 - 0.04, depth / 2 - 0.04))
-    return piece
+    return piece.name("wardrobe" if tall else "cabinet", front)
 
 
 def kitchen(rng: Generator) -> Piece:
@@ -216,8 +221,12 @@ def kitchen(rng: Generator) -> Piece:
         if upper:
             piece.box((x, 0.04, 1.41), (size, 0.02, 0.68), front)
     piece.cylinder((width * 0.2, -0.2, 0.9), 0.015, 0.25, "metal1")
+    piece.name("kitchen unit", front)
     if rng.uniform() < 0.6:
-        piece.box((width / 2 + 0.32, 0, 0.02), (0.6, 0.64, rng.uniform(1.5, 2.0)), pick(rng, "paint", "metal"))
+        shell = pick(rng, "paint", "metal")
+        piece.box((width / 2 + 0.32, 0, 0.02), (0.6, 0.64, rng.uniform(1.5, 2.0)), shell)
+        piece.box((width / 2 + 0.1, 0.34, 0.9), (0.02, 0.03, 0.35), "metal0")
+        piece.name("fridge", shell)
     piece.tops.append((0, 0, 0.905, width / 2 - 0.1, 0.24))
     return piece
 
@@ -232,7 +241,7 @@ def partition(rng: Generator) -> Piece:
         piece.box((x, 0, 0), (0.05, 0.8, height if rng.uniform() < 0.7 else 0.72), cover)
     piece.box((0, 0.02, 0.7), (width - 0.04, 0.7, 0.03), pick(rng, "wood", "paint"))
     piece.tops.append((0, 0.05, 0.73, width / 2 - 0.1, 0.28))
-    return piece
+    return piece.name("cubicle", cover)
 
 
 def floor_lamp(rng: Generator) -> Piece:
@@ -241,7 +250,7 @@ def floor_lamp(rng: Generator) -> Piece:
     piece.cylinder((0, 0, 0), 0.14, 0.03, pick(rng, "metal"))
     piece.cylinder((0, 0, 0), 0.012, height - 0.2, pick(rng, "metal"))
     piece.cylinder((0, 0, height - 0.28), rng.uniform(0.12, 0.22), 0.28, "glow")
-    return piece
+    return piece.name("floor lamp", "glow")
 
 
 def plant(rng: Generator) -> Piece:
@@ -257,7 +266,7 @@ def plant(rng: Generator) -> Piece:
             centre, (length * 0.25, length, 0.008), pick(rng, "leaf"), rng.uniform(-0.9, 0.9), angle - math.pi / 2
         )
     piece.cylinder((0, 0, 0), 0.015, height * 0.8, "wood0")
-    return piece
+    return piece.name("plant", "leaf0")
 
 
 def bin_(rng: Generator) -> Piece:
@@ -267,7 +276,7 @@ def bin_(rng: Generator) -> Piece:
         piece.cylinder((0, 0, 0), height * 0.38, height, pick(rng, "paint", "metal"))
     else:
         piece.box((0, 0, 0), (height * 0.6, height * 0.7, height), pick(rng, "paint"))
-    return piece
+    return piece.name("bin", piece.geoms[0].material)
 
 
 def cartons(rng: Generator) -> Piece:
@@ -281,7 +290,7 @@ def cartons(rng: Generator) -> Piece:
             "carton" if rng.uniform() < 0.75 else pick(rng, "paint"),
         )
         z += height
-    return piece
+    return piece.name("box", "carton")
 
 
 def person(rng: Generator) -> Piece:
@@ -295,34 +304,4 @@ def person(rng: Generator) -> Piece:
     piece.ellipsoid((0, 0, height * 0.65), (0.2, 0.12, height * 0.19), shirt)
     piece.ellipsoid((0, 0, height - 0.12), (0.08, 0.1, 0.12), "skin")
     piece.ellipsoid((0, -0.02, height - 0.08), (0.085, 0.1, 0.09), "black")
-    return piece
-
-
-# What stands in rooms, with how often.
-AGAINST_WALL: tuple[tuple[Maker, float], ...] = (
-    (shelf, 2.0),
-    (cabinet, 2.0),
-    (sofa, 1.6),
-    (bed, 1.0),
-    (kitchen, 1.0),
-    (table, 1.5),
-    (partition, 1.0),
-    (cartons, 0.7),
-    (plant, 0.8),
-    (floor_lamp, 0.6),
-    (bin_, 0.7),
-)
-FREE: tuple[tuple[Maker, float], ...] = (
-    (table, 2.0),
-    (round_table, 1.2),
-    (coffee_table, 1.0),
-    (chair, 2.0),
-    (office_chair, 1.6),
-    (stool, 0.7),
-    (sofa, 0.8),
-    (person, 0.5),
-    (cartons, 0.7),
-    (plant, 0.8),
-    (bin_, 0.4),
-    (partition, 0.5),
-)
+    return piece.name("person", shirt)

@@ -1,9 +1,9 @@
-"""The solids that simulated rooms are built from: boxes, cylinders and ellipsoids in metres."""
+"""The solids that simulated rooms are built from: boxes, cylinders, ellipsoids and meshes, in metres."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,15 +11,47 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Tag:
+    """What a solid belongs to, for captions: a noun and the material that gives the colour. One tag, one thing."""
+
+    noun: str
+    material: str
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles: vertices (N, 3) in metres, centred on their bounding box, and faces (M, 3) seen counter-clockwise."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
 @dataclass(frozen=True)
 class Geom:
-    """One MuJoCo primitive: ``size`` in MuJoCo's convention (half lengths), ``quaternion`` as w, x, y, z."""
+    """One MuJoCo solid: ``size`` in MuJoCo's convention (half lengths; of a mesh, those of its bounding box),
+    ``quaternion`` as w, x, y, z."""
 
     kind: str
     size: tuple[float, ...]
     position: Vector
     material: str
     quaternion: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    tag: Tag | None = None
+    mesh: Mesh | None = None
+
+    def span(self) -> np.ndarray:
+        """Returns half lengths (3,) of the upright box that holds the solid, in metres."""
+        half = np.array([self.size[0], self.size[0], self.size[1]] if self.kind == "cylinder" else self.size)
+        w, x, y, z = self.quaternion
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+        return np.asarray(np.abs(rotation) @ half)
 
 
 def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
@@ -84,30 +116,30 @@ class Piece:
         quaternion = multiply(multiply(turn("z", math.pi), turn("x", math.pi / 2)), turn("x", -lean))
         self.geoms.append(Geom("box", (width / 2, height / 2, thickness / 2), centre, material, quaternion))
 
+    def mesh(self, low: Vector, mesh: Mesh, material: str, quaternion: Quaternion = (1.0, 0.0, 0.0, 0.0)) -> None:
+        """Adds a mesh; ``low`` is the centre of its underside."""
+        half = np.abs(mesh.vertices).max(0)
+        geom = Geom("mesh", (float(half[0]), float(half[1]), float(half[2])), low, material, quaternion, None, mesh)
+        self.geoms.append(replace(geom, position=(low[0], low[1], low[2] + float(geom.span()[2]))))
+
+    def name(self, noun: str, material: str) -> Piece:
+        """Says what the solids are that have no name yet. Returns the piece."""
+        tag = Tag(noun, material)
+        self.geoms = [geom if geom.tag else replace(geom, tag=tag) for geom in self.geoms]
+        return self
+
     def add(self, other: Piece, x: float, y: float, z: float, heading: float) -> None:
         """Adds another piece at (x, y, z), turned by ``heading`` radians about z."""
         cos, sin, rotation = math.cos(heading), math.sin(heading), turn("z", heading)
         for geom in other.geoms:
             px, py, pz = geom.position
             position = (x + cos * px - sin * py, y + sin * px + cos * py, z + pz)
-            self.geoms.append(Geom(geom.kind, geom.size, position, geom.material, multiply(rotation, geom.quaternion)))
+            self.geoms.append(replace(geom, position=position, quaternion=multiply(rotation, geom.quaternion)))
 
     def reach(self) -> tuple[float, float, float]:
         """Returns half width, half depth and height of a box about the origin that holds the piece."""
         low, high = np.full(3, np.inf), np.full(3, -np.inf)
         for geom in self.geoms:
-            if geom.kind == "cylinder":
-                half = np.array([geom.size[0], geom.size[0], geom.size[1]])
-            else:
-                half = np.array(geom.size)
-            w, x, y, z = geom.quaternion
-            rotation = np.array(
-                [
-                    [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                    [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                    [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-                ]
-            )
-            span = np.abs(rotation) @ half
+            span = geom.span()
             low, high = np.minimum(low, geom.position - span), np.maximum(high, geom.position + span)
         return float(max(-low[0], high[0])), float(max(-low[1], high[1])), float(high[2])

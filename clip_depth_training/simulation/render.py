@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from clip_depth_ros.errors import BadInput
+from clip_depth_training.simulation.captions import describe, visible
+from clip_depth_training.simulation.opengl import gl_context
 from clip_depth_training.simulation.rooms import make_room
 from clip_depth_training.simulation.scene import FAR, NEAR, Room
+from clip_depth_training.simulation.sensor import LensMap, degrade, draw_lens, lens_map
+from clip_depth_training.simulation.views import View, sample_view
 
+GENERATOR = 2  # counts up when the same seed gives other rooms or pictures: sets are not mixed
 MAXIMUM_ATTEMPTS = 12
+_SEGMENT_STEP = 8  # rendered pixels for one that is looked at for captions
 SUPERSAMPLING = 3  # odd, so that a pixel of the final picture has one rendered pixel at its centre
-
-
-@dataclass(frozen=True)
-class View:
-    """A pinhole camera in a room: position (metres), rotation (3, 3) from camera (x right, y down, z forward, REP 103
-    optical) to world, and focal lengths relative to the picture's width and height (centre in the middle)."""
-
-    position: np.ndarray
-    rotation: np.ndarray
-    focal_x: float
-    focal_y: float
-
-    def intrinsics(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Returns fx, fy, cx, cy in pixels of a picture of the given size; pixel centres lie at whole numbers."""
-        return self.focal_x * width, self.focal_y * height, (width - 1) / 2, (height - 1) / 2
 
 
 @dataclass(frozen=True)
 class RenderConfig:
     """What to render: rooms, views of each, picture size (pixels), aspect ratios of the cameras that the picture is
-    squeezed from (empty: the picture's own), seed, and the range of the horizontal field of view (degrees)."""
+    squeezed from (empty: the picture's own), seed, the range of the horizontal field of view (degrees; with a lens,
+    what its focal length would give a pinhole), and the level of lens and sensor effects."""
 
     rooms: int
     views: int
@@ -50,35 +33,8 @@ class RenderConfig:
     height: int
     seed: int
     aspects: tuple[float, ...] = ()
-    field_of_view: tuple[float, float] = (50.0, 90.0)
-
-
-def look(position: np.ndarray, heading: float, pitch: float, roll: float) -> np.ndarray:
-    """Returns the rotation (3, 3) from the optical frame to the world; ``pitch`` is positive downwards (radians)."""
-    forward = np.array([math.cos(heading) * math.cos(pitch), math.sin(heading) * math.cos(pitch), -math.sin(pitch)])
-    right = np.array([math.sin(heading), -math.cos(heading), 0.0])
-    down = np.cross(forward, right)
-    turned = math.cos(roll) * right + math.sin(roll) * down
-    return np.stack([turned, np.cross(forward, turned), forward], axis=1)
-
-
-def sample_view(room: Room, rng: np.random.Generator, config: RenderConfig) -> View:
-    """Draws a camera as robots and people carry them: 0.3 to 1.8 m high, tilted, clear of the furniture."""
-    width, depth, height = room.size
-    for _ in range(40):
-        x, y = rng.uniform(-0.5, 0.5, 2) * (width - 0.4, depth - 0.4)
-        z = min(float(rng.uniform(0.3, 1.8)), height - 0.3)
-        if all(
-            max(abs(x - f.x) - f.half_x, abs(y - f.y) - f.half_y) > 0.12 or f.height < z - 0.2 for f in room.footprints
-        ):
-            break
-    towards_middle = math.atan2(-y, -x) + rng.normal(0, 1.0)
-    heading = towards_middle if rng.uniform() < 0.6 else rng.uniform(-math.pi, math.pi)
-    pitch = rng.normal(0.12 + 0.22 * max(0.0, z - 0.7), 0.2)
-    rotation = look(np.array([x, y, z]), heading, float(np.clip(pitch, -0.5, 1.0)), rng.normal(0, 0.04))
-    aspect = float(rng.choice(config.aspects)) if config.aspects else config.width / config.height
-    focal = 0.5 / math.tan(math.radians(rng.uniform(*config.field_of_view)) / 2)
-    return View(np.array([x, y, z]), rotation, focal, focal * aspect)
+    field_of_view: tuple[float, float] = (40.0, 110.0)
+    sensor: str = "mild"
 
 
 class RoomRenderer:
@@ -95,6 +51,7 @@ class RoomRenderer:
         self._mujoco = mujoco
         self._shape = (height, width)
         self._model = room.compile(fine)
+        self.inventory = room.inventory()
         data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, data)
         self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
@@ -104,6 +61,10 @@ class RoomRenderer:
         camera, option = mujoco.MjvCamera(), mujoco.MjvOption()
         mujoco.mjv_updateScene(self._model, data, option, None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene)
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
+        drawn = self._scene.geoms[: self._scene.ngeom]
+        self._solid = np.full(max(geom.segid for geom in drawn) + 2, -1)  # colour number to solid; 0 is the background
+        for geom in drawn:
+            self._solid[geom.segid + 1] = geom.objid
 
     def __enter__(self) -> RoomRenderer:
         return self
@@ -113,6 +74,30 @@ class RoomRenderer:
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Returns RGB (H, W, 3) uint8 and depth along Z (H, W) float32 in metres."""
+        self._aim(view)
+        rgb, buffer = np.empty((*self._shape, 3), np.uint8), np.empty(self._shape, np.float32)
+        self._mujoco.mjr_render(self._rectangle, self._scene, self._context)
+        self._mujoco.mjr_readPixels(rgb, buffer, self._rectangle, self._context)
+        # The buffer holds near * (far / z - 1) / (far - near): 1 at the near plane and 0 at the far one.
+        depth = FAR * NEAR / (buffer * (FAR - NEAR) + NEAR)
+        return np.ascontiguousarray(rgb[::-1]), np.ascontiguousarray(depth[::-1])
+
+    def segment(self, view: View) -> np.ndarray:
+        """Returns the number of the room's solid that each pixel shows, (H // 8, W // 8) int, -1 for none."""
+        self._aim(view)
+        height, width = self._shape[0] // _SEGMENT_STEP, self._shape[1] // _SEGMENT_STEP
+        flags, kinds = self._scene.flags, self._mujoco.mjtRndFlag
+        before = flags.copy()
+        flags[kinds.mjRND_SHADOW], flags[kinds.mjRND_SEGMENT], flags[kinds.mjRND_IDCOLOR] = 0, 1, 1
+        small, ids = self._mujoco.MjrRect(0, 0, width, height), np.empty((height, width, 3), np.uint8)
+        self._mujoco.mjr_render(small, self._scene, self._context)
+        self._mujoco.mjr_readPixels(ids, None, small, self._context)
+        flags[:] = before
+        numbers = ids[::-1].astype(np.int64) @ (1, 256, 65536)
+        return np.asarray(self._solid[np.minimum(numbers, len(self._solid) - 1)])
+
+    def _aim(self, view: View) -> None:
+        """Puts the scene's camera at a view."""
         for camera in self._scene.camera:
             camera.pos = view.position
             camera.forward, camera.up = view.rotation[:, 2], -view.rotation[:, 1]
@@ -121,47 +106,14 @@ class RoomRenderer:
             camera.frustum_top = 0.5 * NEAR / view.focal_y
             camera.frustum_bottom = -camera.frustum_top
             camera.frustum_near, camera.frustum_far = NEAR, FAR
-        rgb, buffer = np.empty((*self._shape, 3), np.uint8), np.empty(self._shape, np.float32)
-        self._mujoco.mjr_render(self._rectangle, self._scene, self._context)
-        self._mujoco.mjr_readPixels(rgb, buffer, self._rectangle, self._context)
-        # The buffer holds near * (far / z - 1) / (far - near): 1 at the near plane and 0 at the far one.
-        depth = FAR * NEAR / (buffer.astype(np.float64) * (FAR - NEAR) + NEAR)
-        return np.ascontiguousarray(rgb[::-1]), np.ascontiguousarray(depth[::-1].astype(np.float32))
-
-
-_CONTEXTS: dict[int, Any] = {}
-
-
-def gl_context(width: int, height: int) -> Any:
-    """Returns this process's OpenGL context, made at the first call and kept; without a screen where there is a choice.
-
-    Raises:
-        BadInput: this machine cannot make one.
-    """
-    if os.getpid() not in _CONTEXTS:
-        if sys.platform == "linux":  # MuJoCo reads this when it is imported and would ask for a screen.
-            os.environ.setdefault("MUJOCO_GL", "egl")
-        try:
-            from mujoco.gl_context import GLContext
-
-            _CONTEXTS[os.getpid()] = GLContext(width, height)
-        except ImportError as error:
-            raise BadInput("Rendering needs MuJoCo: pip install 'clip_depth_ros[train]'.") from error
-        except Exception as error:  # each platform library raises its own
-            raise BadInput(
-                f"MuJoCo cannot render here with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}): install libegl1 "
-                "and a Mesa driver, or set MUJOCO_GL=osmesa."
-            ) from error
-    _CONTEXTS[os.getpid()].make_current()
-    return _CONTEXTS[os.getpid()]
 
 
 def _acceptable(depth: np.ndarray, rng: np.random.Generator) -> bool:
     """Whether a view is worth keeping: not inside something, and seldom a bare surface from close by."""
-    near, middle, far = np.percentile(depth, (2, 50, 95))
-    if near < 0.12 or middle < 0.35 or far > FAR / 2:
+    near, middle, far = np.percentile(depth[::SUPERSAMPLING, ::SUPERSAMPLING], (2, 50, 95))
+    if near < 0.08 or middle < 0.35 or far > FAR / 2:
         return False
-    return bool(far > 1.4 or rng.uniform() < 0.25)
+    return bool(far > 1.4 or rng.uniform() < 0.15)
 
 
 def render_room(seed: int, index: int, config: RenderConfig) -> dict[str, np.ndarray]:
@@ -169,32 +121,93 @@ def render_room(seed: int, index: int, config: RenderConfig) -> dict[str, np.nda
 
     Returns:
         ``rgb`` (V, H, W, 3) uint8; ``depth`` (V, H, W) uint16 in millimetres, 0 beyond 65.535 m; ``intrinsics`` (V, 4)
-        float32 as fx, fy, cx, cy in pixels; ``pose`` (V, 4, 4) float32 from the optical frame to the world (metres).
+        float32 as fx, fy, cx, cy in pixels; ``distortion`` (V, 5) float32 as k1, k2, p1, p2, k3, of the normalised
+        coordinates; ``pose`` (V, 4, 4) float32 from the optical frame to the world (metres); ``captions`` (V, 2)
+        unicode.
     """
     rng = np.random.default_rng([seed, index, 0xCA3])
     room = make_room(room_seed(seed, index))
-    pictures, depths, intrinsics, poses = [], [], [], []
+    taken = []
     with RoomRenderer(room, SUPERSAMPLING * config.width, SUPERSAMPLING * config.height) as renderer:
         for _ in range(config.views * MAXIMUM_ATTEMPTS):
-            view = sample_view(room, rng, config)
-            rgb, depth = renderer.render(view)
-            if not _acceptable(depth, rng):
-                continue
-            rgb, depth = shrink(rgb, depth)
-            pictures.append(rgb)
-            depths.append(to_millimetres(depth))
-            intrinsics.append(view.intrinsics(config.width, config.height))
-            pose = np.eye(4, dtype=np.float32)
-            pose[:3, :3], pose[:3, 3] = view.rotation, view.position
-            poses.append(pose)
-            if len(pictures) == config.views:
+            picture = _take(room, renderer, rng, config)
+            if picture:
+                taken.append(picture)
+            if len(taken) == config.views:
                 break
-    return {
-        "rgb": np.array(pictures, np.uint8).reshape(-1, config.height, config.width, 3),
-        "depth": np.array(depths, np.uint16).reshape(-1, config.height, config.width),
-        "intrinsics": np.array(intrinsics, np.float32).reshape(-1, 4),
-        "pose": np.array(poses, np.float32).reshape(-1, 4, 4),
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "rgb": (np.uint8, (config.height, config.width, 3)),
+        "depth": (np.uint16, (config.height, config.width)),
+        "intrinsics": (np.float32, (4,)),
+        "distortion": (np.float32, (5,)),
+        "pose": (np.float32, (4, 4)),
+        "captions": (np.str_, (2,)),
     }
+    return {
+        name: np.array([picture[name] for picture in taken], kind).reshape(-1, *shape)
+        for name, (kind, shape) in shapes.items()
+    }
+
+
+def _take(room: Room, renderer: RoomRenderer, rng: np.random.Generator, config: RenderConfig) -> dict[str, Any] | None:
+    """Takes one picture with everything that is kept of it, or None where the view is a poor one."""
+    view = sample_view(room, rng, config)
+    lens = draw_lens(rng, view, config.sensor)
+    mapping = lens_map(view, lens, config.width, config.height)
+    wide = view if config.sensor == "none" else mapping.wide
+    rgb, depth = renderer.render(wide)
+    if not _acceptable(depth, rng):
+        return None
+    items, owner = renderer.inventory
+    solids = renderer.segment(wide)
+    rows, columns = (_middles(nodes) for nodes in (mapping.nodes_v, mapping.nodes_u))
+    if config.sensor == "none":
+        small, small_depth = shrink(rgb, depth)
+    else:
+        small, small_depth = bend(rgb, depth, mapping, config.width, config.height)
+        small = degrade(small, rng, config.sensor)
+    seen = visible(
+        items,
+        np.append(owner, -1)[_look_up(solids, rows, columns)],  # -1, the background, takes the last
+        _look_up(depth, rows, columns),
+    )
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, :3], pose[:3, 3] = view.rotation, view.position
+    fx, fy, cx, cy = view.intrinsics(config.width, config.height)
+    return {
+        "rgb": small,
+        "depth": to_millimetres(np.where(small_depth < 0.99 * FAR, small_depth, 0.0)),  # the void has no depth
+        "intrinsics": (fx, fy, cx + lens.off_x * config.width, cy + lens.off_y * config.height),
+        "distortion": lens.coefficients(),
+        "pose": pose,
+        "captions": describe(room, seen, float(small.mean()), rng),
+    }
+
+
+def _middles(nodes: np.ndarray) -> np.ndarray:
+    """Returns the middles of a grid's cells."""
+    return np.asarray((nodes[1:, 1:] + nodes[:-1, :-1]) / 2)
+
+
+def _look_up(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Returns the values of a picture (H, W) at shares 0..1 of its height and width."""
+    height, width = picture.shape
+    row, column = (rows * height).astype(int), (columns * width).astype(int)
+    return np.asarray(picture[row.clip(0, height - 1), column.clip(0, width - 1)])
+
+
+def bend(
+    rgb: np.ndarray, depth: np.ndarray, mapping: LensMap, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a lens makes of a wide pinhole picture: RGB (height, width, 3) averaged over 3 x 3 samples, and the
+    depth of the rendered pixel nearest to each pixel's centre (height, width)."""
+    wide_size = (rgb.shape[1], rgb.shape[0])
+    fine = mapping.pixels(width, height, SUPERSAMPLING, wide_size)
+    warped = cv2.remap(rgb, *fine, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    u, v = mapping.pixels(width, height, 1, wide_size)
+    column, row = np.rint(u).astype(int), np.rint(v).astype(int)
+    small = cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA)
+    return small, depth[row.clip(0, depth.shape[0] - 1), column.clip(0, depth.shape[1] - 1)]
 
 
 def room_seed(seed: int, index: int) -> int:
@@ -214,64 +227,3 @@ def to_millimetres(depth: np.ndarray) -> np.ndarray:
     """Returns metres as uint16 millimetres; 0 where there is no reading or it is beyond 65.535 m (REP 118)."""
     millimetres = np.rint(depth * 1000.0)
     return np.where((millimetres > 0) & (millimetres <= 65535), millimetres, 0).astype(np.uint16)
-
-
-def _write_shard(config: RenderConfig, index: int, output: Path) -> int:
-    """Renders room ``index`` into its shard. Returns the number of views."""
-    shard = render_room(config.seed, index, config)
-    target = output / f"room_{index:06d}.npz"
-    temporary = target.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **shard)  # type: ignore[arg-type]
-    temporary.replace(target)
-    return len(shard["rgb"])
-
-
-def _start_worker() -> None:
-    """Keeps a worker on one core: Mesa would start a thread for each core in each worker."""
-    os.environ["LP_NUM_THREADS"] = "0"
-    cv2.setNumThreads(1)
-
-
-def render_rooms(config: RenderConfig, output: Path, workers: int) -> Iterator[tuple[int, int]]:
-    """Renders what is still missing of a set of rooms into ``output``, in parallel.
-
-    Yields:
-        The number of rooms and of views done so far in this call.
-
-    Raises:
-        BadInput: ``output`` holds another set, cannot be written, or this machine cannot render.
-    """
-    missing = prepare_folder(config, output)
-    # Workers are fresh processes: an OpenGL context does not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-        waiting = [pool.submit(_write_shard, config, index, output) for index in missing]
-        views = 0
-        try:
-            for done, future in enumerate(as_completed(waiting), start=1):
-                views += future.result()
-                yield done, views
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def prepare_folder(config: RenderConfig, output: Path) -> list[int]:
-    """Makes ``output`` ready, or checks that it belongs to the same set; returns the rooms that are missing."""
-    described = json.loads(json.dumps(asdict(config)))
-    file = output / "set.json"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))
-            if {**before, "rooms": 0} != {**described, "rooms": 0}:
-                raise BadInput(
-                    f"{output} holds another set of rooms ({before}): give another folder, or the same settings to "
-                    "continue."
-                )
-        file.write_text(json.dumps(described, indent=1), encoding="utf-8")
-    except (OSError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"The folder {output} cannot be used for rendered rooms: {error}.") from error
-    return [index for index in range(config.rooms) if not (output / f"room_{index:06d}.npz").exists()]

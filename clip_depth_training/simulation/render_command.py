@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from pathlib import Path
 
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.files import require_space
 from clip_depth_ros.progress import track
-from clip_depth_training.simulation.render import RenderConfig, prepare_folder, render_rooms
+from clip_depth_training.simulation.render import RenderConfig
+from clip_depth_training.simulation.room_set import prepare_folder, render_rooms
+from clip_depth_training.simulation.sensor import LEVELS
 from clip_depth_training.simulation.walk import WalkConfig, write_walk
 
 _SMALLEST, _LARGEST = 32, 640  # pixels; three times that must fit MuJoCo's buffer
-_FREE_SPACE_MARGIN = 1 << 30
+_SPARE_SPACE = 1 << 30  # bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=int, default=12, help="views of each room; with --walk, frames (default 12)")
     parser.add_argument("--size", default="160x120", help="picture size in pixels, WIDTHxHEIGHT (default 160x120)")
     parser.add_argument("--seed", type=int, default=0, help="seed; sets of different seeds share no room (default 0)")
-    parser.add_argument("--fov", default="50:90", help="horizontal field of view in degrees, LOW:HIGH (default 50:90)")
+    parser.add_argument(
+        "--fov", default="40:110", help="horizontal field of view in degrees, LOW:HIGH (default 40:110)"
+    )
+    parser.add_argument(
+        "--sensor",
+        choices=LEVELS,
+        default="mild",
+        help="lens distortion, exposure, vignetting, noise and blur of the pictures; a walk has none (default mild)",
+    )
     parser.add_argument(
         "--aspects",
         default="",
@@ -60,13 +70,17 @@ def run(arguments: argparse.Namespace) -> int:
             _numbers(pair, ":", 2, "--aspects", "like 4:3,16:9") for pair in arguments.aspects.split(",") if pair
         )
     )
-    config_set = RenderConfig(arguments.rooms, arguments.views, width, height, arguments.seed, aspects, (low, high))
-    _check_space(config_set, arguments.output)
-    missing, views = prepare_folder(config_set, arguments.output), 0
+    config_set = RenderConfig(
+        arguments.rooms, arguments.views, width, height, arguments.seed, aspects, (low, high), arguments.sensor
+    )
+    needed = config_set.rooms * config_set.views * width * height * 5 // 2
+    require_space(arguments.output, needed, spare=_SPARE_SPACE)
+    missing, views, name = prepare_folder(config_set, arguments.output), 0, ""
     finished = render_rooms(config_set, arguments.output, arguments.workers)
-    for _, new in track(finished, "rendering rooms", total=len(missing)):
-        views = new
-    print(f"{views} new views; {arguments.output} holds {arguments.rooms} rooms")
+    for _, views, name in track(finished, "rendering rooms", total=len(missing)):  # noqa: B007 the last is what counts
+        pass
+    drawn = f", drawn by {name}" if name else ""
+    print(f"{views} new views{drawn}; {arguments.output} holds {arguments.rooms} rooms")
     return 0
 
 
@@ -79,15 +93,3 @@ def _numbers(text: str, separator: str, count: int, option: str, form: str) -> l
     if len(values) != count or min(values) <= 0:
         raise BadInput(f"{option} has {text!r}: it must be {form}.")
     return values
-
-
-def _check_space(config: RenderConfig, output: Path) -> None:
-    """Refuses a set that cannot fit on the disk, before hours of rendering."""
-    needed = config.rooms * config.views * config.width * config.height * 5 // 2
-    existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if needed + _FREE_SPACE_MARGIN > free:
-        raise BadInput(
-            f"{output} has {free >> 30} GiB free, but the rooms need about {needed >> 30} GiB and 1 to spare: give "
-            "another folder."
-        )

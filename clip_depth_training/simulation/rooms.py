@@ -6,41 +6,42 @@ One seed gives one room, on every machine. World axes follow REP 103 (x, y on th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from clip_depth_training.simulation import clutter, furniture
 from clip_depth_training.simulation.finish import add_lights, add_materials
-from clip_depth_training.simulation.furniture import Maker
+from clip_depth_training.simulation.kinds import KINDS, RoomKind
 from clip_depth_training.simulation.primitives import Geom, Piece
 from clip_depth_training.simulation.scene import Footprint, Room, Wall
 from clip_depth_training.simulation.shell import add_shell
+
+T = TypeVar("T")
+_WITHOUT_COMPUTERS = ("kitchen", "dining room", "bathroom", "laundry room", "storage room", "corridor")
 
 
 def make_room(seed: int) -> Room:
     """Returns the room of ``seed``: shell, doors, windows, furniture, clutter, materials and lights."""
     rng = np.random.default_rng([seed, 0x0E0])
-    kind = float(rng.uniform())
-    if kind < 0.15:
-        size = (rng.uniform(1.3, 2.4), rng.uniform(4.0, 10.0))
-    elif kind < 0.75:
-        size = (rng.uniform(2.4, 5.5), rng.uniform(2.8, 7.0))
-    else:
-        size = (rng.uniform(5.0, 9.0), rng.uniform(5.0, 10.0))
-    room = Room(seed, (float(size[0]), float(size[1]), float(rng.uniform(2.3, 3.0))))
-    add_materials(room, rng)
+    kind = _choose(rng, dict(KINDS))
+    sides = [float(rng.uniform(*side)) for side in kind.sides]
+    if rng.uniform() < 0.5:
+        sides.reverse()
+    room = Room(seed, (sides[0], sides[1], float(rng.uniform(*kind.height))), kind.name)
+    add_materials(room, rng, kind.floors)
     walls = add_shell(room, rng)
-    _fill(room, walls, rng)
-    _hang(room, walls, rng)
+    _fill(room, kind, walls, rng)
+    _hang(room, kind, walls, rng)
     add_lights(room, rng)
     return room
 
 
-def _choose(rng: np.random.Generator, makers: Sequence[tuple[Maker, float]]) -> Maker:
-    """Returns one maker, drawn by its weight."""
-    weights = np.array([weight for _, weight in makers])
-    return makers[int(rng.choice(len(makers), p=weights / weights.sum()))][0]
+def _choose(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
+    """Returns one key, drawn by its weight."""
+    odds = np.array(list(weights.values()))
+    return list(weights)[int(rng.choice(len(odds), p=odds / odds.sum()))]
 
 
 def _place(room: Room, piece: Piece, x: float, y: float, heading: float, margin: float) -> bool:
@@ -48,8 +49,15 @@ def _place(room: Room, piece: Piece, x: float, y: float, heading: float, margin:
     half_x, half_y, height = piece.reach()
     cos, sin = abs(math.cos(heading)), abs(math.sin(heading))
     spot = Footprint(x, y, half_x * cos + half_y * sin, half_x * sin + half_y * cos, height)
-    inside = abs(x) + spot.half_x < room.size[0] / 2 + 0.01 and abs(y) + spot.half_y < room.size[1] / 2 + 0.01
-    if height > room.size[2] - 0.03 or not inside or any(spot.overlaps(other, margin) for other in room.footprints):
+    turned, across = (math.cos(heading), math.sin(heading)), (-math.sin(heading), math.cos(heading))
+    corners = [
+        (x + i * half_x * turned[0] + j * half_y * across[0], y + i * half_x * turned[1] + j * half_y * across[1])
+        for i in (-1, 1)
+        for j in (-1, 1)
+    ]
+    if not all(room.holds(*corner, -0.01) and height < room.headroom(*corner) - 0.03 for corner in corners):
+        return False
+    if any(spot.overlaps(other, margin) for other in room.footprints):
         return False
     holder = Piece()
     holder.add(piece, x, y, 0.0, heading)
@@ -58,22 +66,38 @@ def _place(room: Room, piece: Piece, x: float, y: float, heading: float, margin:
     return True
 
 
-def _fill(room: Room, walls: list[Wall], rng: np.random.Generator) -> None:
+def _lean(room: Room, piece: Piece, wall: Wall, rng: np.random.Generator) -> bool:
+    """Places a piece with its back to a wall, where it fits. Returns whether it did."""
+    offset = float(rng.uniform(-0.5, 0.5)) * wall.length
+    gap = piece.reach()[1] + 0.01
+    x, y = (p + a * offset + n * gap for p, a, n in zip((wall.x, wall.y), wall.along, wall.normal))
+    return _place(room, piece, x, y, math.atan2(wall.normal[1], wall.normal[0]) - math.pi / 2, 0.03)
+
+
+def _fill(room: Room, kind: RoomKind, walls: list[Wall], rng: np.random.Generator) -> None:
     """Furnishes the room: against the walls, then free standing with chairs at tables, then rugs."""
     width, depth, _ = room.size
-    amount = rng.uniform(0.2, 1.3)
+    amount = rng.uniform(*kind.amount)
     density = rng.uniform(1.0, 9.0)
+    computers = kind.name not in _WITHOUT_COMPUTERS
+    # A bedroom has a bed and a kitchen its units: what is typical comes first and gets several tries.
+    for maker in sorted(kind.against, key=lambda maker: -kind.against[maker])[: int(rng.integers(1, 4))]:
+        piece = maker(rng)
+        clutter.scatter(piece, rng, density, computers)
+        for _ in range(8):
+            if _lean(room, piece, walls[int(rng.integers(len(walls)))], rng):
+                break
     for wall in walls:
-        for _ in range(int(rng.poisson(amount * wall.length * 0.9))):
-            piece = _choose(rng, furniture.AGAINST_WALL)(rng)
-            clutter.scatter(piece, rng, density)
-            offset = float(rng.uniform(-0.5, 0.5)) * wall.length
-            gap = piece.reach()[1] + 0.01
-            x, y = (p + a * offset + n * gap for p, a, n in zip((wall.x, wall.y), wall.along, wall.normal))
-            _place(room, piece, x, y, math.atan2(wall.normal[1], wall.normal[0]) - math.pi / 2, 0.03)
-    for _ in range(int(rng.poisson(amount * width * depth * 0.3))):
-        piece = _choose(rng, furniture.FREE)(rng)
-        clutter.scatter(piece, rng, density)
+        for _ in range(int(rng.poisson(amount * wall.length * 1.0))):
+            piece = _choose(rng, kind.standing())(rng)
+            clutter.scatter(piece, rng, density, computers)
+            _lean(room, piece, wall, rng)
+    main = max(kind.free, key=lambda maker: kind.free[maker])
+    count = int(rng.poisson(amount * width * depth * 0.3)) + 2
+    for number in range(count):
+        # What stands in the middle of such a room, a table in most, is tried first and twice.
+        piece = (main if number < 2 else _choose(rng, kind.free))(rng)
+        clutter.scatter(piece, rng, density, computers)
         x, y = rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth
         heading = float(rng.choice([0, 1, 2, 3])) * math.pi / 2 + rng.normal(0, 0.15)
         if not _place(room, piece, x, y, heading, 0.1) or not piece.tops or piece.tops[0][2] < 0.6:
@@ -98,18 +122,33 @@ def _seat(room: Room, table: Piece, x: float, y: float, heading: float, rng: np.
         _place(room, kind(rng), chair_x, chair_y, side + rng.normal(0, 0.3), -0.12)
 
 
-def _hang(room: Room, walls: list[Wall], rng: np.random.Generator) -> None:
+def _fits_on(room: Room, wall: Wall, piece: Piece, centre: float) -> bool:
+    """Whether a piece on a wall stays under the ceiling and clear of pillars and jutting corners."""
+    half, _, top = piece.reach()
+    for along in (centre - half, centre, centre + half):
+        x, y = (p + a * along + n * 0.03 for p, a, n in zip((wall.x, wall.y), wall.along, wall.normal))
+        spot = Footprint(x, y, 0.02, 0.02, top)
+        solid = any(f.height >= room.size[2] and spot.overlaps(f, 0.0) for f in room.footprints)
+        if solid or top > room.headroom(x, y) - 0.02:
+            return False
+    return True
+
+
+def _hang(room: Room, kind: RoomKind, walls: list[Wall], rng: np.random.Generator) -> None:
     """Hangs doors, windows, pictures, boards and fittings on the walls, side by side."""
     for wall in walls:
         cursor = -wall.length / 2 + rng.uniform(0.1, 1.0)
         while cursor < wall.length / 2:
-            piece = _choose(rng, clutter.ON_WALL)(rng)
+            piece = _choose(rng, kind.hanging())(rng)
             half = piece.reach()[0]
             centre = cursor + half
             if centre + half > wall.length / 2 - 0.05:
                 break
             holder = Piece()
             x, y = wall.x + wall.along[0] * centre, wall.y + wall.along[1] * centre
+            if not _fits_on(room, wall, piece, centre):
+                cursor += 0.5
+                continue
             holder.add(piece, x, y, 0.0, math.atan2(wall.normal[1], wall.normal[0]) - math.pi / 2)
             room.geoms += holder.geoms
             cursor += 2 * half + rng.uniform(0.1, 1.8)

@@ -6,6 +6,7 @@ Every function draws from the given generator alone, so one seed gives one pictu
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +31,21 @@ def colour(rng: np.random.Generator, saturation: tuple[float, float], value: tup
 def warm(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
     """Returns RGB in 0..1 with a hue between red-brown and yellow, as wood and cardboard have."""
     return colorsys.hsv_to_rgb(rng.uniform(0.04, 0.13), rng.uniform(*saturation), rng.uniform(*value))
+
+
+def colour_word(rgb: Colour) -> str:
+    """Returns the everyday word for RGB in 0..1."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
+    if value < 0.2:
+        return "black"
+    if saturation < 0.16:
+        return "white" if value > 0.78 else "grey"
+    if hue < 0.12 and value < 0.6:
+        return "brown"
+    if 0.05 < hue < 0.16 and saturation < 0.5:
+        return "beige"
+    limits = ((0.035, "red"), (0.11, "orange"), (0.19, "yellow"), (0.44, "green"), (0.69, "blue"), (0.82, "purple"))
+    return next((word for limit, word in limits if hue < limit), "pink" if value > 0.6 and hue < 0.95 else "red")
 
 
 def noise(rng: np.random.Generator, size: int, cells_x: int, cells_y: int, octaves: int = 1) -> np.ndarray:
@@ -57,7 +73,7 @@ def _paint(base: Colour, shade: np.ndarray) -> np.ndarray:
 
 def plaster(rng: np.random.Generator, size: int, base: Colour) -> Surface:
     """A painted wall: nearly even, with faint stains and roller grain."""
-    stains = noise(rng, size, 3, 3, 3) * rng.uniform(0.0, 0.025)
+    stains = noise(rng, size, 3, 3, 3) * (rng.uniform(0.03, 0.1) if rng.uniform() < 0.12 else rng.uniform(0.0, 0.025))
     grain = noise(rng, size, size // 2, size // 2) * rng.uniform(0.0, 0.04)
     return Surface(_paint(base, stains + grain), rng.uniform(1.5, 4.0))
 
@@ -111,6 +127,32 @@ def tiles(rng: np.random.Generator, size: int, base: Colour) -> Surface:
     return Surface(_paint(base, shade), count * rng.choice([0.1, 0.15, 0.2, 0.3, 0.45, 0.6]))
 
 
+def marble(rng: np.random.Generator, size: int, base: Colour) -> Surface:
+    """Marble or terrazzo-like stone: clouds with thin veins."""
+    clouds = noise(rng, size, 3, 3, 5)
+    veins = np.exp(-np.abs(noise(rng, size, 2, 2, 5) + 0.3 * clouds) * rng.uniform(6, 25))
+    shade = clouds * rng.uniform(0.02, 0.08) + veins * rng.choice([-1, 0.6]) * rng.uniform(0.15, 0.6)
+    return Surface(_paint(base, shade), rng.uniform(0.8, 2.0))
+
+
+def herringbone(rng: np.random.Generator, size: int, base: Colour) -> Surface:
+    """Parquet in herringbone: blocks four times as long as wide, 0.05 to 0.09 m wide."""
+    wide, long = size // 16, 4
+    v, u = np.indices((size, size))
+    row, column = v // wide, u // wide
+    place = (column - row) % (2 * long)
+    lies = place < long
+    start_row = np.where(lies, row, row - (2 * long - 1 - place)) % 16
+    start_column = np.where(lies, column - place, column) % 16
+    tone = rng.normal(0, rng.uniform(0.04, 0.14), (2, 16, 16))[lies.astype(int), start_row, start_column]
+    grain = noise(rng, size, 4, size // 2, 2)
+    shade = tone + np.where(lies, grain, grain.T) * rng.uniform(0.02, 0.07)
+    end = np.where(lies, (place == 0) & (u % wide == 0), (place == 2 * long - 1) & (v % wide == 0))
+    side = np.where(lies, v % wide == 0, u % wide == 0)
+    shade[end | side] = -rng.uniform(0.15, 0.45)
+    return Surface(_paint(base, shade.astype(np.float32)), 16 * rng.uniform(0.05, 0.09))
+
+
 def bricks(rng: np.random.Generator, size: int, base: Colour) -> Surface:
     """A brick wall in running bond: bricks of 0.25 x 0.07 m."""
     rows, columns = 16, 4
@@ -153,7 +195,9 @@ def wood(rng: np.random.Generator, size: int, base: Colour) -> Surface:
 
 
 def cloth(rng: np.random.Generator, size: int, base: Colour) -> Surface:
-    """Upholstery: weave, at times striped or checked."""
+    """Upholstery: weave, at times striped, checked or tartan."""
+    if rng.uniform() < 0.12:
+        return plaid(rng, size, base)
     shade = noise(rng, size, size // 2, size // 2) * rng.uniform(0.02, 0.1) + noise(rng, size, 4, 4, 2) * 0.05
     if rng.uniform() < 0.25:
         stripe = (np.arange(size) * int(rng.integers(3, 12)) // size % 2 * rng.uniform(0.2, 0.5)).astype(np.float32)
@@ -163,8 +207,39 @@ def cloth(rng: np.random.Generator, size: int, base: Colour) -> Surface:
     return Surface(_paint(base, shade), rng.uniform(0.5, 1.2))
 
 
+def plaid(rng: np.random.Generator, size: int, base: Colour) -> Surface:
+    """Tartan: stripes of two other colours, woven both ways."""
+    across = np.tile(np.asarray(base), (size, 1))
+    for _ in range(int(rng.integers(2, 5))):
+        left, wide = int(rng.integers(size)), int(rng.integers(size // 40 + 1, size // 6))
+        across[left : left + wide] = colour(rng, (0.0, 0.9), (0.1, 0.95))
+    woven = (across[:, None] + across[None]) / 2
+    shade = 1 + noise(rng, size, size // 2, size // 2)[..., None] * 0.05
+    return Surface(np.clip(woven * shade * 255, 0, 255).astype(np.uint8), rng.uniform(0.2, 0.6))
+
+
+def landscape(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Returns a picture like a photograph: a sky that grows paler downwards, ranges of hills, often a sun."""
+    sky = np.asarray(colour(rng, (0.2, 0.7), (0.5, 1.0))) * 255
+    down = np.linspace(0, 1, size)[:, None, None]
+    picture = (sky * (1 - 0.6 * down) + 235 * 0.6 * down) * np.ones((size, size, 1))
+    if rng.uniform() < 0.5:
+        x, y, radius = int(rng.integers(size)), int(rng.integers(size // 2)), int(rng.integers(size // 20, size // 8))
+        cv2.circle(picture, (x, y), radius, (255, 240, 200), -1)
+    hill = np.asarray(colour(rng, (0.1, 0.8), (0.3, 0.8))) * 255
+    rows = np.arange(size)[:, None]
+    for distance in range(int(rng.integers(1, 5)), 0, -1):
+        ridge = size * (0.9 - 0.13 * distance) + noise(rng, size, 3, 2, 4)[0] * size * 0.06
+        tone = hill + (sky - hill) * distance / 6
+        picture[rows > ridge[None]] = tone
+    picture *= 1 + 0.06 * noise(rng, size, 16, 16, 3)[..., None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
 def poster(rng: np.random.Generator, size: int) -> Surface:
-    """A picture to hang on a wall: blurred colour fields, figures, and lines like text."""
+    """A picture to hang on a wall: a landscape, or blurred colour fields, figures, and lines like text."""
+    if rng.uniform() < 0.35:
+        return Surface(landscape(rng, size))
     fields = np.stack([noise(rng, size, 3, 3, 4) for _ in range(3)], -1) * rng.uniform(5, 30)
     fields += noise(rng, size, 3, 3, 5)[..., None] * rng.uniform(0, 60)
     picture = np.clip(fields + np.asarray(colour(rng, (0.0, 0.5), (0.3, 1.0))) * 255, 0, 255).astype(np.uint8)
@@ -221,25 +296,34 @@ def outdoors(rng: np.random.Generator, size: int) -> Surface:
     return Surface(np.clip(picture, 0, 255).astype(np.uint8))
 
 
-def floor(rng: np.random.Generator, size: int) -> Surface:
-    """Any floor."""
-    kind = int(rng.choice(5, p=[0.35, 0.25, 0.2, 0.12, 0.08]))
+FLOOR_ODDS = (0.35, 0.25, 0.2, 0.12, 0.08)
+
+
+def floor(rng: np.random.Generator, size: int, odds: Sequence[float] | None = None) -> tuple[str, Surface]:
+    """Any floor: what a caption calls it, and its picture; ``odds`` of planks, carpet, tiles, concrete, plain."""
+    kind = int(rng.choice(5, p=FLOOR_ODDS if odds is None else odds))
     if kind == 0:
-        return planks(rng, size, warm(rng, (0.2, 0.75), (0.2, 0.9)))
+        boards = herringbone if rng.uniform() < 0.2 else planks
+        return "wooden", boards(rng, size, warm(rng, (0.2, 0.75), (0.2, 0.9)))
     if kind == 1:
-        return carpet(rng, size, colour(rng, (0.0, 0.7), (0.15, 0.7)))
+        tone = colour(rng, (0.0, 0.7), (0.15, 0.7))
+        return f"{colour_word(tone)} carpet", carpet(rng, size, tone)
     if kind == 2:
-        return tiles(rng, size, colour(rng, (0.0, 0.3), (0.3, 0.95)))
+        return "tiled", tiles(rng, size, colour(rng, (0.0, 0.3), (0.3, 0.95)))
+    if kind == 3 and rng.uniform() < 0.3:
+        return "marble", marble(rng, size, colour(rng, (0.0, 0.25), (0.3, 0.95)))
     if kind == 3:
-        return concrete(rng, size, colour(rng, (0.0, 0.2), (0.25, 0.8)))
-    return plaster(rng, size, colour(rng, (0.0, 0.4), (0.2, 0.8)))
+        return "concrete", concrete(rng, size, colour(rng, (0.0, 0.2), (0.25, 0.8)))
+    tone = colour(rng, (0.0, 0.4), (0.2, 0.8))
+    return colour_word(tone), plaster(rng, size, tone)
 
 
-def wall(rng: np.random.Generator, size: int) -> Surface:
-    """Any wall; most are pale."""
+def wall(rng: np.random.Generator, size: int) -> tuple[str, Surface]:
+    """Any wall, what a caption calls it and its picture; most are pale."""
     pale = colour(rng, (0.0, 0.2), (0.6, 1.0)) if rng.uniform() < 0.75 else colour(rng, (0.1, 0.8), (0.15, 0.9))
     kind = int(rng.choice(5, p=[0.7, 0.12, 0.06, 0.06, 0.06]))
     if kind == 2:
-        return bricks(rng, size, warm(rng, (0.1, 0.7), (0.3, 0.8)))
+        return "brick", bricks(rng, size, warm(rng, (0.1, 0.7), (0.3, 0.8)))
     maker = (plaster, wallpaper, bricks, tiles, concrete)[kind]
-    return maker(rng, size, pale)
+    look = (colour_word(pale), "patterned", "brick", "tiled", "concrete")[kind]
+    return look, maker(rng, size, pale)

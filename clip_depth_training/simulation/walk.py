@@ -16,14 +16,13 @@ from clip_depth_ros.errors import BadInput
 from clip_depth_training.simulation.render import (
     SUPERSAMPLING,
     RoomRenderer,
-    View,
-    look,
     room_seed,
     shrink,
     to_millimetres,
 )
 from clip_depth_training.simulation.rooms import make_room
 from clip_depth_training.simulation.scene import Room
+from clip_depth_training.simulation.views import View, look
 
 _CLEARANCE = 0.35
 
@@ -67,8 +66,8 @@ def plan_walk(room: Room, rng: np.random.Generator, config: WalkConfig) -> list[
             continue
         spots = np.stack([np.interp(np.linspace(0, length, config.frames), along, path[:, axis]) for axis in (0, 1)], 1)
         gap = [max(abs(x - f.x) - f.half_x, abs(y - f.y) - f.half_y) for x, y in spots for f in obstacles]
-        outside = np.abs(spots) > (np.array([width, depth]) / 2 - _CLEARANCE)
-        if (gap and min(gap) < _CLEARANCE) or outside.any():
+        inside = all(room.holds(x, y, _CLEARANCE) and room.headroom(x, y) > height + _CLEARANCE for x, y in spots)
+        if (gap and min(gap) < _CLEARANCE) or not inside:
             continue
         return _look_ahead(spots, height, rng, config)
     return None

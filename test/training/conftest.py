@@ -1,12 +1,19 @@
 """What the training tests share: whether this machine renders, and a tiny set of rooms and recipe."""
 
 import pytest
-from rooms_on_disk import write_rooms
+import torch
+from tiny import recipe_in
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.augmentation import AugmentationConfig
-from clip_depth_training.network import NetworkConfig
-from clip_depth_training.recipe import Recipe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Several threads wait for each other longer than such small networks take."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -23,20 +30,4 @@ def renders():
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory):
     """A recipe that trains in seconds."""
-    folder = tmp_path_factory.mktemp("rooms")
-    network = NetworkConfig(
-        image_size=32, width=32, layers=12, patch_size=16, embed_dim=16, channels=(8, 8, 4, 4), film_hidden=8
-    )
-    return Recipe(
-        name="tiny",
-        train=write_rooms(folder / "train", 4),
-        validation=write_rooms(folder / "validation", 2, seed=1),
-        steps=4,
-        batch_size=4,
-        learning_rate=1e-3,
-        supervision_size=16,
-        precision="32-true",
-        validate_every=2,
-        network=network,
-        augmentation=AugmentationConfig(),
-    )
+    return recipe_in(tmp_path_factory.mktemp("rooms"))

@@ -4,26 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from plane_room import plane_room
 
-from clip_depth_ros.errors import BadInput
 from clip_depth_training.cli import main
-from clip_depth_training.simulation.furniture import AGAINST_WALL, FREE, chair, sofa, table
-from clip_depth_training.simulation.primitives import Geom
+from clip_depth_training.simulation.furniture import chair, sofa, table
+from clip_depth_training.simulation.kinds import KINDS
 from clip_depth_training.simulation.render import (
-    FAR,
     RenderConfig,
     RoomRenderer,
-    View,
-    look,
-    prepare_folder,
-    render_room,
-    render_rooms,
     room_seed,
     shrink,
 )
 from clip_depth_training.simulation.rooms import make_room
-from clip_depth_training.simulation.scene import Room
-from clip_depth_training.simulation.textures import Surface
+from clip_depth_training.simulation.views import CARRIERS, View, look, sample_view
 from clip_depth_training.simulation.walk import WalkConfig, _quaternion, walk, write_walk
 
 CONFIG = RenderConfig(rooms=2, views=2, width=48, height=32, seed=5)
@@ -40,8 +33,8 @@ def test_a_seed_gives_one_room_and_another_seed_another():
 @pytest.mark.parametrize("seed", range(12))
 def test_rooms_have_real_sizes(seed):
     room = make_room(seed)
-    assert 2.3 <= room.size[2] <= 3.0
-    assert all(1.2 < side < 10.1 for side in room.size[:2])
+    assert 2.3 <= room.size[2] <= 3.6
+    assert all(1.2 < side < 12.1 for side in room.size[:2])
     half = np.array(room.size[:2]) / 2
     for footprint in room.footprints:
         if footprint.height:
@@ -56,16 +49,53 @@ def test_furniture_has_real_heights():
         assert 0.72 <= max(top[2] for top in table(rng).tops) <= 0.76
         assert 0.8 <= chair(rng).reach()[2] <= 1.02
         assert 0.7 <= sofa(rng).reach()[2] <= 0.95
-    for maker, _ in (*AGAINST_WALL, *FREE):
-        assert 0.2 < maker(rng).reach()[2] < 2.3, maker.__name__
+    makers = {maker for kind, _ in KINDS for maker in (*kind.standing(), *kind.free)}
+    assert len(makers) > 35
+    for maker in makers:
+        for _ in range(5):
+            piece = maker(rng)
+            assert 0.12 < piece.reach()[2] < 2.35, maker.__name__
+            assert all(geom.tag for geom in piece.geoms), maker.__name__
+            assert max(piece.reach()[:2]) < 2.3, maker.__name__
+            # Nothing hovers: the lowest solid rests on the floor or hangs a little above it.
+            assert min(geom.position[2] - geom.span()[2] for geom in piece.geoms) < 0.13, maker.__name__
 
 
-def plane_room():
-    """A floor at z = 0 with stripes of 0.5 m across x."""
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, :32] = 255
-    floor = Geom("box", (8.0, 8.0, 0.05), (0.0, 0.0, -0.05), "floor")
-    return Room(0, (16.0, 16.0, 3.0), geoms=[floor], surfaces={"floor": Surface(stripes, 1.0)}, ambient=1.0)
+@pytest.fixture(scope="module")
+def rooms():
+    return [make_room(seed) for seed in range(100)]
+
+
+def test_rooms_have_many_shapes(rooms):
+    assert sum(bool(room.cuts) for room in rooms) > 2
+    assert sum(bool(room.slopes) for room in rooms) > 1
+    assert sum(any(geom.mesh for geom in room.geoms) for room in rooms) > 50
+    for room in rooms:
+        for footprint in room.footprints:
+            if 0 < footprint.height < room.size[2]:
+                assert room.holds(footprint.x, footprint.y, -0.02)
+
+
+def test_every_kind_of_room_is_drawn_with_what_is_typical_of_it(rooms):
+    assert {room.kind for room in rooms} == {kind.name for kind, _ in KINDS}
+    bedrooms = [room for room in rooms if room.kind == "bedroom"]
+    beds = [any(item.noun == "bed" for item in room.inventory()[0]) for room in bedrooms]
+    assert sum(beds) > len(beds) / 2
+
+
+def test_cameras_are_carried_as_robots_carry_them(rooms):
+    rng, config = np.random.default_rng(0), RenderConfig(1, 1, 64, 48, 0)
+    views = [(room, sample_view(room, rng, config)) for room in rooms for _ in range(4)]
+    heights = np.array([view.position[2] for _, view in views])
+    assert heights.min() < 0.25
+    assert ((heights > 1.0) & (heights < 1.8)).mean() > 0.3
+    for room, view in views:
+        assert view.position[2] < room.headroom(*view.position[:2]) - 0.2
+        assert room.holds(*view.position[:2])
+    fields = np.degrees(2 * np.arctan(0.5 / np.array([view.focal_x for _, view in views])))
+    assert 40 <= fields.min() < 50
+    assert 100 < fields.max() <= 110
+    assert sum(carrier.weight for carrier in CARRIERS) == pytest.approx(1)
 
 
 def test_depth_is_along_z_and_metric(renders):
@@ -105,31 +135,6 @@ def test_shrinking_keeps_picture_and_depth_aligned():
     assert np.allclose((depth - 1) // 100, np.arange(1, 12, 3)[:, None])
 
 
-def test_rendering_is_seeded_and_resumable(renders, tmp_path):
-    first, again = render_room(5, 0, CONFIG), render_room(5, 0, CONFIG)
-    for name, value in first.items():
-        assert (value == again[name]).all(), name
-    assert first["rgb"].shape == (2, 32, 48, 3)
-    assert first["rgb"].std() > 5
-    assert 100 < np.median(first["depth"]) < FAR * 1000
-    done = list(render_rooms(CONFIG, tmp_path, workers=1))
-    assert done[-1] == (2, 4)
-    (tmp_path / "room_000001.npz").unlink()
-    before = (tmp_path / "room_000000.npz").stat().st_mtime_ns
-    assert list(render_rooms(CONFIG, tmp_path, workers=1)) == [(1, 2)]
-    assert (tmp_path / "room_000000.npz").stat().st_mtime_ns == before
-    shard = np.load(tmp_path / "room_000000.npz")
-    assert (shard["rgb"] == first["rgb"]).all()
-
-
-def test_a_folder_holds_one_set(tmp_path):
-    assert prepare_folder(CONFIG, tmp_path) == [0, 1]
-    with pytest.raises(BadInput, match="another set"):
-        prepare_folder(RenderConfig(2, 2, 48, 32, seed=6), tmp_path)
-    larger = RenderConfig(3, 2, 48, 32, seed=5)
-    assert prepare_folder(larger, tmp_path) == [0, 1, 2]
-
-
 def test_walk_is_smooth_and_stays_clear(renders, tmp_path):
     config = WalkConfig(rooms=1, frames=8, width=64, height=48, seed=3)
     frames = list(walk(config))
@@ -159,6 +164,7 @@ def test_quaternion_turns_as_the_matrix_does():
         (["--fov", "90:50"], "--fov"),
         (["--rooms", "0"], "--rooms"),
         (["--aspects", "4"], "--aspects"),
+        (["--workers", "0"], "--workers"),
     ],
 )
 def test_bad_options_are_one_sentence(options, said, tmp_path, capsys):

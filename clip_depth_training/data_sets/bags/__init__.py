@@ -1,0 +1,1 @@
+"""Recordings of a robot as ground truth: transforms, pairing, projection and extraction."""

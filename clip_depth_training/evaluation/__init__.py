@@ -1,0 +1,1 @@
+"""How good weights are: measurement, protocols, trivial predictions, published figures, reports."""

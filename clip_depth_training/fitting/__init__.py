@@ -1,0 +1,1 @@
+"""How a recipe becomes trained weights: data loading, steps, averages, checkpoints, logs."""

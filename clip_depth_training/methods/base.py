@@ -1,0 +1,97 @@
+"""What a recipe trains: a network, its loss and what comes out as files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from clip_depth_ros.depth.preprocess import Preprocess
+from clip_depth_training.data_sets.base import Batch
+
+LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where weights come from.
+
+    Attributes:
+        recipe: name of the recipe.
+        trained_on: data, steps and start, in words.
+        training_intrinsics: the cameras of the training data, in words.
+        metrics: rows of ``clip-depth-train evaluate``.
+        licence: licence of the weights.
+    """
+
+    recipe: str
+    trained_on: str
+    training_intrinsics: str = "unknown"
+    metrics: tuple[dict[str, Any], ...] = field(default=())
+    licence: str = LICENCE
+
+
+class Method(nn.Module, ABC):
+    """A trainable method. A new one is one file here, one entry in :data:`METHODS` and one recipe.
+
+    Attributes:
+        config_class: dataclass of the recipe's ``network`` section.
+        preprocess: the node's own preprocessing.
+        valid_range: (nearest, farthest) metres that count, in training and validation.
+        canonical_focal_px: focal length in encoder-input pixels that predictions are for; None where the depth is for
+            the training data's own camera.
+    """
+
+    config_class: ClassVar[type]
+    preprocess: Preprocess
+    valid_range: tuple[float, float]
+    canonical_focal_px: float | None
+
+    @property
+    @abstractmethod
+    def trained(self) -> nn.Module:
+        """The part that the optimiser moves and the running average follows: this module or one of its children."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns ``loss`` (scalar, to minimise) and whatever else is worth logging."""
+
+    @abstractmethod
+    def predict(self, images: Tensor, output_size: tuple[int, int]) -> Tensor:
+        """Returns depth ``(B, H, W)`` float32 at ``output_size`` for the canonical focal length, without gradients.
+
+        Args:
+            images: ``(B, H, W, 3)`` uint8 RGB.
+            output_size: (H, W) in pixels.
+        """
+
+    @abstractmethod
+    def export(self, output: Path, provenance: Provenance) -> list[Path]:
+        """Writes the trained weights into the folder ``output``; returns the files."""
+
+    def compute_frozen_in(self, dtype: torch.dtype) -> None:
+        """Has what is never trained hold and compute its numbers as ``dtype``; for training only, not for export."""
+        return
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns more figures ``(scalar)`` to log in validation than the depth metrics."""
+        return {}
+
+    def zoom(self, batch: Batch) -> Tensor:
+        """Returns f / canonical of each picture, ``(B, 1, 1)``: metres = predicted depth * zoom."""
+        if self.canonical_focal_px is None:
+            return batch.focal.new_ones(len(batch), 1, 1)
+        height, width = batch.images.shape[1:3]
+        size = self.preprocess.size
+        scale = (size[0] / height * size[1] / width) ** 0.5
+        return (batch.focal * scale / self.canonical_focal_px)[:, None, None]
+
+    @torch.no_grad()
+    def metres(self, batch: Batch) -> Tensor:
+        """Returns predicted depth in metres ``(B, H, W)`` at the pictures' size."""
+        height, width = batch.images.shape[1:3]
+        return self.predict(batch.images, (height, width)) * self.zoom(batch)

@@ -1,0 +1,210 @@
+"""SPACE-CLIP (arXiv 2601.17657): its head on a frozen encoder, with the node's own preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
+from clip_depth_ros.depth.heads.space_clip import SpaceClipConfig, SpaceClipHead
+from clip_depth_ros.depth.metrics import valid_pixels
+from clip_depth_ros.depth.preprocess import Preprocess
+from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets.base import Batch
+from clip_depth_training.losses import space_clip_loss
+from clip_depth_training.methods.base import Method, Provenance
+
+_ANY_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+@dataclass(frozen=True)
+class SpaceClipMethodConfig:
+    """The frozen encoder and the head's sizes.
+
+    Attributes:
+        encoder: an encoder file of this project (``.safetensors``), or open_clip's name of a model.
+        pretrained: for a model of open_clip: a tag, such as ``openai``, or a local ``.safetensors``; empty for random
+            weights, which only a benchmark wants.
+        channels: decoder channels, coarse to fine.
+        film_hidden: hidden width of the FiLM generators.
+        film: the paper's ablation switches it off.
+        structural: the paper's ablation switches it off.
+        valid_range: (nearest, farthest) metres that count.
+        canonical_focal_px: focal length in encoder-input pixels that predictions are for; empty: depth as the data
+            has it, for the data's own camera, as the paper does it.
+        supervision_size: (H, W) in pixels of the maps the loss is taken on; empty: the ground truth's own size.
+        auxiliary_weights: weights of the auxiliary heads in the loss.
+        final_activation: ``relu``, as the authors have it, or ``living``, see :class:`LivingReLU`. Both are the
+            authors' ReLU in evaluation and in the node.
+        starting_depth: metres that the last biases start from; empty: torch's own start, as the authors have it.
+    """
+
+    encoder: str
+    pretrained: str = ""
+    channels: tuple[int, int, int, int] = (256, 128, 64, 32)
+    film_hidden: int = 256
+    film: bool = True
+    structural: bool = True
+    valid_range: tuple[float, float] = (0.001, 10.0)
+    canonical_focal_px: float | None = None
+    supervision_size: tuple[int, int] | None = None
+    auxiliary_weights: tuple[float, float, float] = (0.10, 0.05, 0.0)
+    final_activation: str = "living"
+    starting_depth: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        if self.final_activation not in ("living", "relu"):
+            raise BadInput(f"final_activation is {self.final_activation!r}: it must be living or relu.")
+
+    def head_config(self, width: int, depth: int) -> SpaceClipConfig:
+        """Returns the head's sizes on a tower; on one of other depth the published layer numbers are scaled."""
+        semantic = tuple(round(layer * depth / 12) for layer in (12, 9, 6, 3))
+        structural = tuple(round(layer * depth / 12) for layer in (2, 1, 0))
+        return SpaceClipConfig(
+            width=width,
+            channels=self.channels,
+            film_hidden=self.film_hidden,
+            film=self.film,
+            structural=self.structural,
+            semantic_layers=semantic,  # type: ignore[arg-type]
+            structural_layers=structural,  # type: ignore[arg-type]
+            valid_range=self.valid_range,
+        )
+
+
+class LivingReLU(nn.Module):
+    """ReLU whose gradient does not die in training.
+
+    Pixels of the last stage whose depth is 0 get no gradient from a ReLU, and never come back. In training the part
+    below ``knee`` (metres) is a positive exponential that joins on smoothly; in evaluation this is ReLU itself, as the
+    node's head has it.
+    """
+
+    def __init__(self, knee: float = 0.5) -> None:
+        super().__init__()
+        self.knee = knee
+
+    def forward(self, depth: Tensor) -> Tensor:
+        """Returns positive depth (training) or depth of 0 and above (evaluation), in the shape given."""
+        if not self.training:
+            return torch.relu(depth)
+        below = self.knee * torch.exp((depth / self.knee - 1).clamp_max(0))
+        return torch.where(depth >= self.knee, depth, below)
+
+
+class SpaceClipMethod(Method):
+    """SPACE-CLIP's head, loss and files."""
+
+    config_class: ClassVar[type] = SpaceClipMethodConfig
+
+    def __init__(self, config: SpaceClipMethodConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = open_encoder(config.encoder, config.pretrained)
+        self.head = SpaceClipHead(config.head_config(self.encoder.width, self.encoder.depth))
+        self.head.to(memory_format=torch.channels_last)
+        self.preprocess = Preprocess(self.encoder.config)
+        self.valid_range = config.valid_range
+        self.canonical_focal_px = config.canonical_focal_px
+        if config.starting_depth is not None:
+            self._start_at_typical_depth(config.starting_depth)
+        if config.final_activation == "living":
+            for head in (self.head.depth_head, *self.head.auxiliary_heads):
+                setattr(head, str(len(head) - 1), LivingReLU())
+        for head, weight in zip(self.head.auxiliary_heads, config.auxiliary_weights):
+            head.requires_grad_(weight > 0)  # several processes wait for the gradient of whatever may have one
+
+    @property
+    def trained(self) -> nn.Module:
+        """The head."""
+        return self.head
+
+    def train(self, mode: bool = True) -> SpaceClipMethod:
+        """Sets the head's mode; the frozen encoder stays in evaluation."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def compute_frozen_in(self, dtype: torch.dtype) -> None:
+        """Has the encoder hold and compute its numbers as ``dtype``."""
+        self.encoder.to(dtype)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns SPACE-CLIP's loss at the supervision size."""
+        size = self.config.supervision_size
+        truth = batch.depth
+        if size is not None and tuple(size) != tuple(truth.shape[1:]):
+            truth = F.interpolate(truth[:, None], tuple(size), mode="nearest-exact")[:, 0]
+        depth, auxiliary = self._outputs(batch.images, (truth.shape[1], truth.shape[2]))
+        mask = valid_pixels(truth, self.valid_range)
+        with torch.autocast(batch.images.device.type, enabled=False):  # SSIM's variances cancel in bf16
+            target = truth / self.zoom(batch)
+            return {"loss": space_clip_loss(depth, auxiliary, target, mask, self.config.auxiliary_weights)}
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, output_size: tuple[int, int]) -> Tensor:
+        """Returns the head's depth; see :meth:`Method.predict`."""
+        return self._outputs(images, output_size)[0]
+
+    def export(self, output: Path, provenance: Provenance) -> list[Path]:
+        """Writes ``space_clip.safetensors``; the encoder stays the file it was."""
+        metadata = CheckpointMetadata(
+            method=self.head.method,
+            encoder=self.encoder.config,
+            encoder_identity=self.encoder.identity(),
+            trained_on=provenance.trained_on,
+            training_intrinsics=provenance.training_intrinsics,
+            canonical_focal_px=self.canonical_focal_px,
+            metrics=provenance.metrics,
+            licence=provenance.licence,
+            source=f"clip_depth_training recipe {provenance.recipe}",
+        )
+        files = [output / "space_clip.safetensors"]
+        save_checkpoint(files[0], metadata, head=self.head)
+        return files
+
+    def _outputs(self, images: Tensor, output_size: tuple[int, int]) -> tuple[Tensor, list[Tensor]]:
+        features = self._encode(images)
+        device = images.device.type
+        wanted = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._head_dtype
+        return self.head.training_outputs(features.to(wanted), output_size)
+
+    def _encode(self, images: Tensor) -> EncoderFeatures:
+        """Runs the encoder as far as the head reads it, without a graph."""
+        pixels, layers = self.preprocess(images), self.head.layers
+        if self.encoder.dtype == torch.float32:
+            return self.encoder(pixels, layers, pooled=self.head.needs_pooled)
+        # Weights of 16 bits need no casting; the fused attention, which only a graph makes slow, is faster then.
+        with torch.autocast(images.device.type, enabled=False), sdpa_kernel(_ANY_ATTENTION):
+            return self.encoder(pixels.to(self.encoder.dtype), layers, pooled=self.head.needs_pooled)
+
+    @property
+    def _head_dtype(self) -> torch.dtype:
+        return next(self.head.parameters()).dtype
+
+    def _start_at_typical_depth(self, metres: float) -> None:
+        """Sets the last biases to a typical depth: from 0 the final ReLUs would start dead in half of all cases."""
+        with torch.no_grad():
+            for head in (self.head.depth_head, *self.head.auxiliary_heads):
+                head.get_parameter("3.bias").fill_(metres)
+
+
+def open_encoder(source: str, pretrained: str = "") -> SharedEncoder:
+    """Returns a frozen encoder: a file of this project, or a model of open_clip.
+
+    Raises:
+        BadInput: no such file or model, or weights that do not fit.
+    """
+    if not source.endswith(".safetensors"):
+        return SharedEncoder.from_open_clip(source, pretrained)
+    encoder = load_checkpoint(Path(source)).build_encoder()
+    if encoder is None:
+        raise BadInput(f"{source} holds no encoder: give the file that does, as `clip-depth info` shows.")
+    return encoder.float()

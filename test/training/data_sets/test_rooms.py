@@ -1,0 +1,79 @@
+"""Rendered rooms as a data set: what shards hold comes out again."""
+
+import json
+
+import numpy as np
+import pytest
+from rooms_on_disk import write_rooms
+
+from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets.base import DepthDataSet
+from clip_depth_training.data_sets.rooms import RoomSet
+
+
+def test_views_come_back_in_order(tmp_path):
+    rooms = RoomSet(write_rooms(tmp_path, 3, views=4))
+    assert isinstance(rooms, DepthDataSet)
+    assert (len(rooms), rooms.rooms) == (12, 3)
+    shard = np.load(tmp_path / "room_000001.npz")
+    batch = rooms.__getitems__([4, 7])
+    assert (batch.images.numpy() == shard["rgb"][[0, 3]]).all()
+    assert np.allclose(batch.depth.numpy() * 1000, shard["depth"][[0, 3]], atol=0.01)
+    assert np.allclose(batch.focal, 32 * np.sqrt(1.2))
+    sample = rooms.sample(7)
+    assert (sample.image == shard["rgb"][3]).all()
+    assert np.allclose(sample.intrinsics, [[32, 0, 16], [0, 38.4, 16], [0, 0, 1]])
+    assert sample.depth.dtype == np.float32
+    assert np.isclose(sample.focal, 32 * np.sqrt(1.2))
+
+
+def test_captions_alternate_and_belong_to_their_view(tmp_path):
+    rooms = RoomSet(write_rooms(tmp_path, 2))
+    for index in range(6):
+        shard = np.load(tmp_path / f"room_{index // 3:06d}.npz")
+        assert rooms.captions_of(index) == tuple(shard["captions"][index % 3])
+    batch = rooms.__getitems__([3, 0, 5])
+    assert batch.captions == (rooms.captions_of(3)[1], rooms.captions_of(0)[0], rooms.captions_of(5)[1])
+    assert rooms[2].captions == rooms.captions_of(2)[:1]
+
+
+def test_rooms_without_captions_load(tmp_path):
+    rooms = RoomSet(write_rooms(tmp_path, 2, captions=False))
+    assert rooms.captions_of(1) == ()
+    assert rooms[1].captions == ()
+
+
+def test_description_is_json_and_counts(tmp_path):
+    described = json.loads(json.dumps(RoomSet(write_rooms(tmp_path, 2)).description))
+    assert described["samples"] == 6
+    assert described["kind"] == "rooms"
+    assert described["depth_range_m"] == [0.1, 10.0]
+
+
+def test_new_rooms_are_packed_and_nothing_is_left_over(tmp_path):
+    assert len(RoomSet(write_rooms(tmp_path, 2))) == 6
+    assert len(RoomSet(write_rooms(tmp_path, 3))) == 9
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a shard"])
+def test_a_damaged_shard_is_one_sentence(tmp_path, damage):
+    (write_rooms(tmp_path, 2) / "room_000001.npz").write_bytes(damage)
+    with pytest.raises(BadInput, match="room_000001") as error:
+        RoomSet(tmp_path)
+    assert "\n" not in str(error.value)
+    assert not [file for file in tmp_path.iterdir() if file.is_dir()]
+
+
+def test_sizes_are_not_mixed(tmp_path):
+    write_rooms(tmp_path, 2)
+    write_rooms(tmp_path / "other", 1, size=48)
+    (tmp_path / "other" / "room_000000.npz").rename(tmp_path / "room_000002.npz")
+    with pytest.raises(BadInput, match="another size"):
+        RoomSet(tmp_path)
+
+
+def test_row_means_are_the_rows_means(tmp_path):
+    rooms = RoomSet(write_rooms(tmp_path, 2))
+    depth = np.concatenate([np.load(file)["depth"] for file in sorted(tmp_path.glob("room_*.npz"))]) / 1000
+    assert np.allclose(rooms.row_means((0.1, 20.0)), depth.mean((0, 2)), atol=1e-4)
