@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -20,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -28,6 +26,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from benchmark.hardware import hardware
 from clip_depth_ros.files import replacing
 from clip_depth_ros.replay.node_process import NodeProcess
 from clip_depth_ros.resources import resolve
@@ -80,22 +79,6 @@ def main() -> int:
     machine = ", ".join(f"{name} {value}" for name, value in hardware().items())
     print(f"\nTopics on: {', '.join(outputs)}. Measured on: {machine}. Wrote {arguments.output}.")
     return 0
-
-
-def hardware() -> dict[str, str]:
-    """Returns what the figures were measured on."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {
-        "cpu": model,
-        "cores": str(os.cpu_count()),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _run_once(arguments: argparse.Namespace, width: int, height: int, outputs: dict[str, Any]) -> dict[str, str] | None:

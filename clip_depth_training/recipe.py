@@ -38,6 +38,7 @@ class Recipe:
         learning_rate: peak of AdamW's learning rate; linear warm-up, then cosine to ``final_learning_rate``.
         final_learning_rate: learning rate at the last step.
         warm_up: share of the steps that warm up.
+        beta2: AdamW's decay of the squared gradients.
         weight_decay: AdamW's weight decay.
         decay_norms_and_biases: whether it is for norms, biases and tokens too, as SPACE-CLIP's authors have it.
         gradient_clip: largest norm of the gradient.
@@ -66,6 +67,7 @@ class Recipe:
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-6
     warm_up: float = 0.05
+    beta2: float = 0.999
     weight_decay: float = 0.01
     decay_norms_and_biases: bool = False
     gradient_clip: float = 1.0

@@ -45,6 +45,7 @@ def exchanged(first: nn.Module, second: nn.Module) -> Iterator[None]:
     def exchange() -> None:
         for one, other in pairs:
             one.data, other.data = other.data, one.data
+        torch.clear_autocast_cache()  # it holds 16-bit copies of the weights that were there
 
     exchange()
     try:

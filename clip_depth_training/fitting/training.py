@@ -118,6 +118,7 @@ class MethodTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves a frozen encoder out: it is read from its own file again."""
         self.finite.settle()
+        checkpoint["frozen_identity"] = self.method.frozen_identity
         kept = {id(value) for value in self.method.trained.state_dict(keep_vars=True).values()}
         for name, value in self.method.state_dict(keep_vars=True).items():
             if id(value) not in kept:
@@ -125,6 +126,7 @@ class MethodTraining(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the frozen weights, which the checkpoint leaves out, back into what is about to be loaded."""
+        self.method.check_frozen(str(checkpoint.get("frozen_identity", "")), "The interrupted training")
         for name, value in self.state_dict().items():
             if name.startswith("method."):
                 checkpoint["state_dict"].setdefault(name, value)
@@ -137,7 +139,7 @@ class MethodTraining(lightning.LightningModule):
         others = [value for value in trained if not (value.ndim > 1 or recipe.decay_norms_and_biases)]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
         groups += [{"params": others, "weight_decay": 0.0}] if others else []
-        optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, foreach=True)
+        optimizer = torch.optim.AdamW(groups, recipe.learning_rate, (0.9, recipe.beta2), foreach=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.preprocess import Preprocess
+from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 
 LICENCE = "Apache-2.0"
@@ -72,6 +73,23 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def export(self, output: Path, provenance: Provenance) -> list[Path]:
         """Writes the trained weights into the folder ``output``; returns the files."""
+
+    @property
+    def frozen_identity(self) -> str:
+        """What names the frozen weights that a checkpoint leaves out; empty where nothing is frozen."""
+        return ""
+
+    def check_frozen(self, identity: str, source: str) -> None:
+        """Checks that weights go with the frozen part they were trained on.
+
+        Raises:
+            BadInput: they were trained on another one; ``source`` is the checkpoint's name.
+        """
+        if identity != self.frozen_identity:
+            raise BadInput(
+                f"{source} was trained on the encoder {identity[:12] or 'none'}, but the recipe's encoder is "
+                f"{self.frozen_identity[:12] or 'none'} now: put the old encoder file back, or train anew."
+            )
 
     def compute_frozen_in(self, dtype: torch.dtype) -> None:
         """Has what is never trained hold and compute its numbers as ``dtype``; for training only, not for export."""

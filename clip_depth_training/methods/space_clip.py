@@ -108,6 +108,7 @@ class SpaceClipMethod(Method):
         super().__init__()
         self.config = config
         self.encoder = open_encoder(config.encoder, config.pretrained)
+        self._identity = self.encoder.identity()
         self.head = SpaceClipHead(config.head_config(self.encoder.width, self.encoder.depth))
         self.head.to(memory_format=torch.channels_last)
         self.preprocess = Preprocess(self.encoder.config)
@@ -120,6 +121,11 @@ class SpaceClipMethod(Method):
                 setattr(head, str(len(head) - 1), LivingReLU())
         for head, weight in zip(self.head.auxiliary_heads, config.auxiliary_weights):
             head.requires_grad_(weight > 0)  # several processes wait for the gradient of whatever may have one
+
+    @property
+    def frozen_identity(self) -> str:
+        """The encoder's identity, as it was read."""
+        return self._identity
 
     @property
     def trained(self) -> nn.Module:

@@ -12,9 +12,12 @@ import yaml
 from pictures_on_disk import write_rgbd
 from rooms_on_disk import write_rooms
 from safetensors import safe_open
+from safetensors.torch import save_file
+from tiny import write_encoder
 
 from clip_depth_ros.depth.checkpoint import load_checkpoint
 from clip_depth_ros.depth.config import EstimatorConfig
+from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_training.cli import main
 from clip_depth_training.data_sets import open_data_set
@@ -204,10 +207,12 @@ def test_one_file_is_enough_with_the_encoder_in_it(trained, tmp_path, words):
 
 
 def test_an_encoder_of_open_clip_is_named_for_the_node(trained, tmp_path, capsys):
-    """Random weights of open_clip's smallest tower stand for a tag, which would be downloaded."""
-    network = {**HEAD, "encoder": "ViT-S-32-alt"}
+    """Weights of open_clip's smallest tower in a file stand for a tag, which would be downloaded."""
     folder = trained / "open_clip"
     folder.mkdir()
+    tower = SharedEncoder.from_open_clip("ViT-S-32-alt").visual.state_dict()
+    save_file({f"visual.{name}": value for name, value in tower.items()}, folder / "tower.safetensors")
+    network = {**HEAD, "encoder": "ViT-S-32-alt", "pretrained": str(folder / "tower.safetensors")}
     recipe = write_recipe(
         folder / "tiny_head.yaml", "space_clip", trained / "train", trained / "validation", network, 1
     )
@@ -288,6 +293,12 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(trained, tmp
     assert "give the recipe" in refusal(capsys, checkpoint, "--recipe", tmp_path / "other.yaml", "-o", output)
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "method": "clip"}))
     assert "other.yaml" in refusal(capsys, checkpoint, "--recipe", tmp_path / "other.yaml", "-o", output)
+    other = yaml.safe_load(recipe.read_text())
+    other["network"]["encoder"] = str(write_encoder(tmp_path / "other.safetensors"))
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    assert "put the old encoder file back" in refusal(
+        capsys, checkpoint, "--recipe", tmp_path / "other.yaml", "-o", output
+    )
     alone = tmp_path / "alone.ckpt"
     alone.write_bytes(checkpoint.read_bytes())
     assert "give --recipe" in refusal(capsys, alone, "-o", output)

@@ -14,9 +14,9 @@ from clip_depth_training.methods.space_clip import SpaceClipMethodConfig
 from clip_depth_training.recipe import Recipe
 
 
-def write_encoder(file, size=32, width=32, layers=12):
+def write_encoder(file, size=32, width=32, layers=12, seed=7):
     """A random CLIP tower as a file of this project."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     vision = {"image_size": size, "layers": layers, "width": width, "head_width": 16, "patch_size": 16}
     encoder = SharedEncoder(EncoderConfig(name="tiny", vision=vision, embed_dim=16))
     save_checkpoint(file, CheckpointMetadata(method=ENCODER_ONLY, encoder=encoder.config), encoder=encoder)

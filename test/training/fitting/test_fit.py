@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pictures_on_disk import write_rgbd
-from tiny import At, checkpoint, log_of, network, same_weights
+from tiny import At, checkpoint, log_of, network, recipe_in, same_weights, write_encoder
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
@@ -160,6 +160,16 @@ def test_a_disk_too_small_is_noticed_before_the_first_step(tiny_recipe, tmp_path
     with pytest.raises(BadInput, match=r"0\.1 MiB free"):
         fit(replace(tiny_recipe, keep_every=1), tmp_path / "run")
     assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+def test_a_training_goes_on_with_its_own_encoder_only(tmp_path):
+    """The checkpoint leaves the frozen encoder out, so it must notice when the file is another one."""
+    recipe = recipe_in(tmp_path)
+    with pytest.raises(Interrupted):
+        fit(recipe, tmp_path / "run", stop_after=1)
+    write_encoder(tmp_path / "encoder.safetensors", seed=8)
+    with pytest.raises(BadInput, match="put the old encoder file back"):
+        fit(recipe, tmp_path / "run", resume=True)
 
 
 def test_a_history_is_kept_where_asked_for_and_the_end_is_always_validated(tiny_recipe, tmp_path):

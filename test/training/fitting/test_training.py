@@ -56,6 +56,17 @@ def test_the_average_follows_weights_and_buffers():
     assert module.weight.tolist() == [2.0, 2.0]
 
 
+def test_exchanged_weights_are_what_16_bit_layers_compute_with():
+    """Autocast keeps 16-bit copies of weights; those of the other module must not be used."""
+    module, other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    inputs = torch.randn(2, 4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, own = other(inputs), module(inputs)
+        with exchanged(module, other):
+            assert torch.equal(module(inputs), expected)
+        assert torch.equal(module(inputs), own)
+
+
 def test_frozen_statistics_and_dropout_are_as_the_recipe_says(tiny_recipe):
     training = MethodTraining(replace(tiny_recipe, freeze_normalisation=True, dropout=0.25))
     kinds = {type(module): module for module in training.method.trained.modules()}
