@@ -64,6 +64,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
 def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint not in (int, float, str, bool, Path):
         return value
+    if hint is str and value is None:  # `key:` with nothing after it
+        return ""
     suits = isinstance(value, bool) if hint is bool else not isinstance(value, bool) or hint is str
     try:
         converted = hint(value) if suits and value is not None else None

@@ -12,7 +12,10 @@ from tiny import checkpoint, log_of, recipe_in
 from clip_depth_ros.errors import BadInput
 from clip_depth_training import distributed
 from clip_depth_training.fitting.fit import as_yaml, fit
+from clip_depth_training.methods.clip import ClipConfig
 
+TINY_CLIP = {"encoder_name": "tiny", "image_size": 32, "width": 32, "embed_dim": 16, "text_width": 32}
+TINY_CLIP |= {"text_layers": 1, "dense_hidden": 16}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "clip_depth_training.cli")
 
 
@@ -48,6 +51,21 @@ def test_two_processes_stopped_and_resumed_are_one(tmp_path):
         if "running_" in name:
             assert torch.equal(value, start.get(name.removeprefix("method."), value))  # frozen
     assert moved > 1e-3
+
+
+def test_each_picture_is_told_from_the_captions_of_all_processes(tmp_path):
+    """Contrastive training: the loss of two processes is that of one with the whole batch."""
+    recipe = replace(recipe_in(tmp_path, steps=4, learning_rate=1e-4), method="clip", network=ClipConfig(**TINY_CLIP))
+    fit(recipe, tmp_path / "one")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(as_yaml(recipe))
+    done = run(*TORCHRUN, "fit", file, "-o", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for column in ("loss", "contrastive", "dense", "raw/metric/abs_rel"):
+        one, two = (log_of(tmp_path / name, column) for name in ("one", "two"))
+        assert two == pytest.approx(one, rel=1e-3), column
+    whole, shared = (checkpoint(tmp_path / name)["state_dict"] for name in ("one", "two"))
+    assert all(torch.allclose(shared[name], value, rtol=1e-2, atol=1e-5) for name, value in whole.items())
 
 
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch, tmp_path):

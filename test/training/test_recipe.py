@@ -41,9 +41,9 @@ def test_paper_recipes_are_the_papers(name, batch, size, farthest):
 
 
 def test_values_can_be_replaced_on_the_command_line():
-    changes = ["network.pretrained=''", "network.canonical_focal_px=100", "train_size=[32, 48]", "epochs=", "steps=7"]
+    changes = ["network.pretrained=", "network.canonical_focal_px=100", "train_size=[32, 48]", "epochs=", "steps=7"]
     recipe = Recipe.load("space_clip_bag", [*changes, "augmentation.blur=1"])
-    assert recipe.network.canonical_focal_px == 100.0
+    assert (recipe.network.pretrained, recipe.network.canonical_focal_px) == ("", 100.0)
     assert (recipe.train_size, recipe.steps, recipe.epochs, recipe.augmentation.blur) == ((32, 48), 7, None, 1.0)
 
 
