@@ -24,8 +24,17 @@ _HEADER_KEY = "clip_depth_training"
 _HEAD_WIDTH = 64
 
 
+_VOCABULARY = "transformer.token_embedding.weight"
+
+
 class TextTower(nn.Module):
-    """open_clip's text transformer and tokenizer with a learnt temperature."""
+    """open_clip's text transformer and tokenizer with a learnt temperature.
+
+    Attributes:
+        seen: ``(vocabulary,)`` bool, the tokens that some caption had.
+    """
+
+    seen: Tensor
 
     def __init__(self, embed_dim: int, width: int, layers: int, context_length: int) -> None:
         super().__init__()
@@ -43,6 +52,7 @@ class TextTower(nn.Module):
             output_dim=embed_dim,
         )
         self.logit_scale = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
+        self.register_buffer("seen", torch.zeros(self._tokenizer.vocab_size, dtype=torch.bool))
         self._tokens = lru_cache(maxsize=200_000)(self._tokenize)
 
     def forward(self, captions: Sequence[str]) -> Tensor:
@@ -69,12 +79,18 @@ class TextTower(nn.Module):
         return (similar.argmax(dim=1) == torch.arange(len(images), device=images.device)).float().mean()
 
     def _tokenize(self, caption: str) -> Tensor:
-        return self._tokenizer([caption])[0]
+        tokens = self._tokenizer([caption])[0]
+        self.seen[tokens.to(self.seen.device)] = True
+        return tokens
 
 
 def save_training_parts(path: Path, text: TextTower, probe: nn.Module, config: dict[str, Any]) -> None:
-    """Writes the text tower and the probe, which the node has no use for, with the configuration they belong to."""
+    """Writes the text tower and the probe, which the node has no use for, with the configuration they belong to.
+
+    Of the vocabulary only the tokens that captions had are written: the others are as random as they were.
+    """
     tensors = {f"text.{name}": value for name, value in text.state_dict().items()}
+    tensors[f"text.{_VOCABULARY}"] = tensors[f"text.{_VOCABULARY}"][text.seen]
     tensors |= {f"probe.{name}": value for name, value in probe.state_dict().items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
@@ -88,10 +104,19 @@ def load_training_parts(path: Path, text: TextTower, probe: nn.Module | None = N
         BadInput: a missing, damaged or foreign file, or one of other sizes.
     """
     tensors, _ = read_training_parts(path)
+    vocabulary, seen = tensors.get(f"text.{_VOCABULARY}"), tensors.get("text.seen")
+    if vocabulary is not None and seen is not None and seen.shape == text.seen.shape:
+        whole = text.transformer.token_embedding.weight.detach().clone()
+        whole[seen] = vocabulary.to(whole)
+        tensors[f"text.{_VOCABULARY}"] = whole
     for prefix, module in (("text.", text), ("probe.", probe)):
         if module is None:
             continue
-        part = {name[len(prefix) :]: value.float() for name, value in tensors.items() if name.startswith(prefix)}
+        part = {
+            name[len(prefix) :]: value.float() if value.is_floating_point() else value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
         check_tensors(part, module.state_dict(), f"{path} does not fit the recipe's {prefix[:-1]} sizes")
         module.load_state_dict(part)
 

@@ -141,6 +141,9 @@ def test_the_exported_tower_embeds_pictures_beside_their_captions_and_training_g
     again = ClipMethod(config_from(read_training_parts(files[1])[1] | {"start_from": str(tmp_path)}))
     assert torch.equal(again.metres(batch), method.metres(batch))
     assert float(again.losses(batch)["loss"]) == pytest.approx(float(method.losses(batch)["loss"]), rel=1e-6)
+    stored = read_training_parts(files[1])[0]
+    words = len(stored["text.transformer.token_embedding.weight"])
+    assert words == int(method.text.seen.sum()) < 20  # start, end, nothing, and the words of the captions
     tower_only = tmp_path / "tower"
     tower_only.mkdir()
     files[0].rename(tower_only / "encoder.safetensors")
