@@ -94,9 +94,8 @@ def _span(values: list[float]) -> str:
 
 def _start_text(recipe: Recipe, method: Method) -> str:
     """Returns what the training started from."""
-    start = str(getattr(recipe.network, "start_from", ""))
-    if start:
-        return f"going on from {Path(start).name}"
+    if method.started_from:
+        return f"going on from {method.started_from}"
     encoder = getattr(method, "encoder", None)
     if encoder is None or method.trained is method:
         return "from random weights"

@@ -51,6 +51,8 @@ class Method(nn.Module, ABC):
     preprocess: Preprocess
     valid_range: tuple[float, float]
     canonical_focal_px: float | None
+    started_from: str = ""
+    """The weights that training went on from and what they were trained on, in words; empty for random ones."""
 
     @property
     @abstractmethod

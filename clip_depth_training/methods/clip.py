@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, CheckpointMetadata, save_checkpoint
+from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, CheckpointMetadata, load_checkpoint, save_checkpoint
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_ros.depth.metrics import valid_pixels
@@ -214,9 +214,10 @@ class ClipMethod(Method):
         return total / count.clamp_min(1)
 
     def _start_from(self, folder: Path) -> None:
-        from clip_depth_ros.depth.checkpoint import read_vision_tensors
-
-        tensors = read_vision_tensors(folder / "encoder.safetensors")
+        before = load_checkpoint(folder / "encoder.safetensors")
+        known = before.metadata
+        self.started_from = f"the encoder {known.encoder_identity[:12]} (trained on: {known.trained_on.rstrip('.')})"
+        tensors = dict(before.encoder)
         tensors.setdefault("proj", self.encoder.visual.get_parameter("proj").detach())
         self.encoder.load_vision({name: value.float() for name, value in tensors.items()}, str(folder))
         if (folder / "clip_training.safetensors").is_file():

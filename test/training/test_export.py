@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -166,6 +167,21 @@ def test_the_card_says_where_the_weights_come_from(trained, tmp_path):
     assert f"frozen encoder tiny ({card.encoder_identity[:12]}, itself trained on: 12 views" in card.trained_on
     assert "50 to 90 degrees" in card.training_intrinsics
     assert "2 steps of 4 pictures, from random weights" in encoder.metadata.trained_on
+
+
+def test_the_card_keeps_the_start_when_its_file_is_written_over(trained, tmp_path):
+    weights = tmp_path / "weights"
+    shutil.copytree(trained / "encoder", weights)
+    start = load_checkpoint(weights / "encoder.safetensors").metadata
+    rooms = (trained / "train", trained / "validation")
+    recipe = write_recipe(tmp_path / "more.yaml", "clip", *rooms, {**CLIP, "start_from": str(weights)}, 2)
+    fit(recipe, tmp_path / "run")
+    told = []
+    for _ in range(2):
+        assert main(["export", str(tmp_path / "run"), "-o", str(weights)]) == 0
+        told.append(load_checkpoint(weights / "encoder.safetensors").metadata.trained_on)
+    assert told[0] == told[1]
+    assert f"going on from the encoder {start.encoder_identity[:12]} (trained on: 12 views of 4" in told[0]
 
 
 def test_other_data_tell_their_cameras(trained, tmp_path):
