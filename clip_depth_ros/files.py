@@ -23,7 +23,11 @@ def replacing(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()  # a block that writes nothing must not leave an empty file
         yield temporary
+        temporary.chmod(mode)  # some libraries write files that only their owner may read
         temporary.replace(target)
     except OSError as error:
         raise BadInput(

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and not begun where they cannot fit."""
 
+import os
 import shutil
 
 import pytest
@@ -34,3 +35,17 @@ def test_a_file_where_a_folder_is_needed_is_one_sentence(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(BadInput, match="cannot be written"), replacing(tmp_path / "taken" / "a.txt"):
         pass
+
+
+def test_a_written_file_may_be_read_by_whom_the_umask_lets(tmp_path):
+    """safetensors writes files for their owner alone; weights are for every user of a robot."""
+    before = os.umask(0o022)
+    try:
+        with replacing(tmp_path / "weights.bin") as temporary:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights.bin").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(BadInput, match="cannot be written"), replacing(tmp_path / "nothing.bin"):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.bin"]

@@ -19,7 +19,8 @@ class EncoderConfig:
     Attributes:
         name: open_clip's model name, or a free name for a tower open_clip does not list.
         vision: open_clip's ``vision_cfg``, for example ``{"image_size": 224, "layers": 12, "width": 768,
-            "patch_size": 16}``.
+            "patch_size": 16}``. One key is this project's: ``"stem": "convolutional"`` gives open_clip's ViT early
+            convolutions instead of its patch projection, see :func:`~clip_depth_ros.depth.stems.convolutional_stem`.
         embed_dim: width of the joint image-text embedding.
         activation: ``gelu`` (exact), ``quick_gelu`` (OpenAI's) or ``gelu_tanh`` (Hugging Face's SigLIP).
         mean: per-channel mean of the input, RGB in 0..1.

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder_config import EncoderConfig
+from clip_depth_ros.depth.stems import set_stem
 from clip_depth_ros.errors import BadInput
 
 
@@ -102,7 +103,7 @@ class ClipTower(Tower):
                 f"Encoder {config.name} pools with {visual.pool_type!r}: only towers that pool by CLS token are "
                 "supported."
             )
-        self.width = visual.conv1.out_channels
+        self.width = visual.class_embedding.shape[0]
         self.depth = len(visual.transformer.resblocks)
         # Weights that came without the joint-space projection (a bare vision model) have none to offer.
         self.has_projection = True
@@ -235,11 +236,15 @@ def build_tower(config: EncoderConfig) -> Tower:
     """
     from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
+    values = dict(config.vision)
+    stem = values.pop("stem", "")
     try:
-        vision = CLIPVisionCfg(**{**config.vision, "timm_model_pretrained": False})
+        vision = CLIPVisionCfg(**{**values, "timm_model_pretrained": False})
         visual = _build_vision_tower(config.embed_dim, vision, quick_gelu=config.activation == "quick_gelu")
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise BadInput(f"open_clip cannot build encoder {config.name} from its configuration: {error}.") from error
+    if stem:
+        set_stem(visual, stem, config)
     if config.activation != "quick_gelu":
         _set_gelu(visual, "tanh" if config.activation == "gelu_tanh" else "none")
     adapters: dict[str, Callable[[Any, EncoderConfig], Tower]] = {

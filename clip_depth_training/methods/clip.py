@@ -40,6 +40,7 @@ class ClipConfig:
         width: channels of the image tower; its heads have 64 channels each.
         layers: blocks of the image tower; 12, so that the published layer numbers apply.
         patch_size: pixels of a patch.
+        stem: ``convolutional`` for early convolutions instead of the patch projection; empty: CLIP's own.
         embed_dim: width of the joint embedding.
         text_width: channels of the text tower; its heads have 64 channels each.
         text_layers: blocks of the text tower.
@@ -60,6 +61,7 @@ class ClipConfig:
     width: int = 192
     layers: int = 12
     patch_size: int = 16
+    stem: str = ""
     embed_dim: int = 192
     text_width: int = 128
     text_layers: int = 3
@@ -81,13 +83,15 @@ class ClipConfig:
 
     def encoder_config(self) -> EncoderConfig:
         """Returns the image tower's architecture in open_clip's terms."""
-        vision = {
+        vision: dict[str, Any] = {
             "image_size": self.image_size,
             "layers": self.layers,
             "width": self.width,
             "head_width": min(64, self.width),
             "patch_size": self.patch_size,
         }
+        if self.stem:
+            vision["stem"] = self.stem
         return EncoderConfig(name=self.encoder_name, vision=vision, embed_dim=self.embed_dim)
 
 

@@ -151,6 +151,16 @@ def test_the_exported_tower_embeds_pictures_beside_their_captions_and_training_g
     assert fresh.encoder.identity() == method.encoder.identity()
 
 
+def test_early_convolutions_learn_their_statistics_and_come_back_with_them(tmp_path):
+    method = ClipMethod(ClipConfig(**TINY, stem="convolutional")).train()
+    method.losses(coloured_rooms(4))["loss"].backward()
+    assert float(method.encoder.visual.get_buffer("conv1.1.running_mean").abs().max()) > 0
+    file, _ = method.eval().export(tmp_path, Provenance("tiny", "nothing"))
+    images = method.preprocess(coloured_rooms(4).images)
+    expected = method.encoder(images, [2]).hidden[2]
+    assert torch.equal(load_checkpoint(file).build_encoder()(images, [2]).hidden[2], expected)
+
+
 def test_a_tower_that_learnt_no_words_is_exported_without_a_projection(tmp_path):
     method = ClipMethod(ClipConfig(**TINY, contrastive_weight=0))
     file, _ = method.export(tmp_path, Provenance("tiny", "nothing"))
