@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,11 @@ def dds_environment(ros_domain_id: int) -> dict[str, str]:
     return {**os.environ, **fastdds.profile_environment(os.environ), "ROS_DOMAIN_ID": str(ros_domain_id)}
 
 
+def _hear_interrupts() -> None:
+    """A shell has what it runs in the background ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts Python processes for a test and ends those that are still there after it."""
@@ -37,6 +43,7 @@ def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
         started.append(process)
         return process

@@ -49,12 +49,12 @@ def test_furniture_has_real_heights():
         assert 0.72 <= max(top[2] for top in table(rng).tops) <= 0.76
         assert 0.8 <= chair(rng).reach()[2] <= 1.02
         assert 0.7 <= sofa(rng).reach()[2] <= 0.95
-    makers = {maker for kind, _ in KINDS for maker in (*kind.standing(), *kind.free)}
+    makers = {maker.__name__: maker for kind, _ in KINDS for maker in (*kind.standing(), *kind.free)}
     assert len(makers) > 35
-    for maker in makers:
+    for _, maker in sorted(makers.items()):
         for _ in range(5):
             piece = maker(rng)
-            assert 0.12 < piece.reach()[2] < 2.35, maker.__name__
+            assert 0.12 < piece.reach()[2] < 2.5, maker.__name__  # the highest is a staircase with its rail
             assert all(geom.tag for geom in piece.geoms), maker.__name__
             assert max(piece.reach()[:2]) < 2.3, maker.__name__
             # Nothing hovers: the lowest solid rests on the floor or hangs a little above it.
