@@ -6,15 +6,10 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.index import Camera, Index, PreparedSet, evenly, root_between
-
-if TYPE_CHECKING:
-    from clip_depth_training.data_sets.base import Sample
 
 CALIBRATION = "intrinsics.json"
 DEPTH_RANGE_M = (0.1, 10.0)
@@ -92,18 +87,6 @@ def rgbd_set(
         image, depth = pairs[number]
         prepared.add(f"rgb/{image.name}", f"depth/{depth.name}", camera)
     return prepared
-
-
-def read_pairs(folder: Path) -> Iterator[Sample]:
-    """Yields the samples of an RGB-D folder in order.
-
-    Raises:
-        BadInput: a part is missing or damaged.
-    """
-    from clip_depth_training.data_sets.files import FileDataSet
-
-    data = FileDataSet(folder, rgbd_set(folder, folder).index)
-    yield from (data.sample(number) for number in range(len(data)))
 
 
 def _listed(folder: Path) -> list[Path]:

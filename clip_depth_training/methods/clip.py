@@ -226,11 +226,3 @@ class ClipMethod(Method):
         self.encoder.load_vision({name: value.float() for name, value in tensors.items()}, str(folder))
         if (folder / "clip_training.safetensors").is_file():
             load_training_parts(folder / "clip_training.safetensors", self.text, self.probe)
-
-
-def config_from(values: dict[str, Any]) -> ClipConfig:
-    """Returns the configuration that :meth:`ClipMethod.export` stored."""
-    arguments: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    return ClipConfig(**arguments)

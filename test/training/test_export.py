@@ -37,15 +37,6 @@ CLIP = {
 HEAD = {"channels": [8, 8, 4, 4], "film_hidden": 8, "valid_range": [0.1, 10.0], "canonical_focal_px": 32.0}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Several threads wait for each other longer than such small networks take."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def write_recipe(file, method, train, validation, network, steps):
     values = {
         "name": file.stem,

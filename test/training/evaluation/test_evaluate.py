@@ -25,15 +25,6 @@ from clip_depth_training.evaluation.report import read_report, verdict
 CANONICAL = 40.0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Several threads wait for each other longer than such small networks take."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Head and encoder in two files, with random weights; depth for a focal length of 40 encoder pixels."""

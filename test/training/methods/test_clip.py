@@ -10,8 +10,9 @@ from clip_depth_ros.depth.encoder import EncoderFeatures
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 from clip_depth_training.methods.base import Provenance
-from clip_depth_training.methods.clip import ClipConfig, ClipMethod, DenseProbe, config_from
+from clip_depth_training.methods.clip import ClipConfig, ClipMethod, DenseProbe
 from clip_depth_training.methods.text import TextTower, read_training_parts
+from clip_depth_training.sections import build
 
 TINY = {
     "encoder_name": "tiny",
@@ -138,7 +139,7 @@ def test_the_exported_tower_embeds_pictures_beside_their_captions_and_training_g
     encoder = load_checkpoint(files[0]).build_encoder()
     embedding = encoder(method.preprocess(batch.images), [2], pooled=True).embedding
     assert float(method.text.retrieval(embedding, batch.captions)) == 1.0
-    again = ClipMethod(config_from(read_training_parts(files[1])[1] | {"start_from": str(tmp_path)}))
+    again = ClipMethod(build(ClipConfig, read_training_parts(files[1])[1] | {"start_from": str(tmp_path)}, "test"))
     assert torch.equal(again.metres(batch), method.metres(batch))
     assert float(again.losses(batch)["loss"]) == pytest.approx(float(method.losses(batch)["loss"]), rel=1e-6)
     stored = read_training_parts(files[1])[0]
