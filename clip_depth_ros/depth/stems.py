@@ -1,19 +1,24 @@
 """Early convolutions in front of a ViT's blocks.
 
-A patch projection of 16 x 16 pixels keeps ``width`` numbers of 768, linearly: in a narrow tower the detail inside a
-patch is lost before the first block. "Early Convolutions Help Transformers See Better" (arXiv 2106.14881).
+A patch projection of 16 x 16 pixels keeps ``width`` numbers of 768, linearly, and a ViT from random weights learns
+slowly to look around. Convolutions do both from the first step: the hybrid of "An Image is Worth 16x16 Words"
+(arXiv 2010.11929), and "Early Convolutions Help Transformers See Better" (arXiv 2106.14881).
 """
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_ros.errors import BadInput
 
 CONVOLUTIONAL = "convolutional"
 """Value of ``stem`` in an encoder's ``vision`` section."""
-_NARROWEST = 24
+_FIRST_CHANNELS = 24
+_RESIDUALS = (0, 1, 2)  # after the first, the second and every later halving: high resolutions are dear
+_CONTEXT_CHANNELS = 256
 
 
 def set_stem(visual: nn.Module, stem: str, config: EncoderConfig) -> None:
@@ -32,14 +37,54 @@ def set_stem(visual: nn.Module, stem: str, config: EncoderConfig) -> None:
 
 
 def convolutional_stem(width: int, patch: int) -> nn.Sequential:
-    """Returns 3 x 3 convolutions of stride 2 up to one token a patch, then a 1 x 1 convolution to ``width`` channels.
+    """Returns a residual network that gives ``width`` channels, one token a patch.
 
-    Channels double up to ``width``; batch norm and ReLU follow each 3 x 3.
+    Each halving of the resolution is a 3 x 3 convolution of stride 2 with twice the channels (24, 48, 96, 192, ...)
+    and residual blocks; then :class:`Context`, then a 1 x 1 convolution.
     """
     layers: list[nn.Module] = []
-    inputs, steps = 3, patch.bit_length() - 1
-    for step in range(steps):
-        outputs = max(width >> (steps - 1 - step), min(_NARROWEST, width))
-        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    inputs = 3
+    for step in range(patch.bit_length() - 1):
+        outputs = _FIRST_CHANNELS << step
+        layers += _normalised(inputs, outputs, stride=2)
+        layers += [Residual(outputs) for _ in range(_RESIDUALS[min(step, len(_RESIDUALS) - 1)])]
         inputs = outputs
-    return nn.Sequential(*layers, nn.Conv2d(inputs, width, 1))
+    return nn.Sequential(*layers, Context(inputs, _CONTEXT_CHANNELS), nn.Conv2d(_CONTEXT_CHANNELS, width, 1))
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions beside the identity, which they leave alone at first (arXiv 1706.02677)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_normalised(channels, channels), *_normalised(channels, channels)[:-1])
+        nn.init.zeros_(self.body.get_submodule("4").get_parameter("weight"))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Returns values of the same shape, ``(B, C, H, W)``."""
+        return F.relu(values + self.body(values))
+
+
+class Context(nn.Module):
+    """What surrounds each patch: the next coarser resolution and, within it, the mean of the whole picture."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.coarse = nn.Sequential(*_normalised(inputs, channels, stride=2), Residual(channels), Residual(channels))
+        self.whole = nn.Linear(channels, channels)
+        self.joined = nn.Sequential(*_normalised(inputs + channels, channels))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Returns ``(B, channels, H, W)`` from ``(B, inputs, H, W)``."""
+        coarse = self.coarse(values)
+        coarse = coarse + self.whole(coarse.mean((2, 3)))[:, :, None, None]
+        return self.joined(torch.cat([values, F.interpolate(coarse, values.shape[-2:])], dim=1))
+
+
+def _normalised(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """Returns a 3 x 3 convolution, batch norm and ReLU."""
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]

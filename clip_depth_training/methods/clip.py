@@ -40,6 +40,8 @@ class ClipConfig:
         width: channels of the image tower; its heads have 64 channels each.
         layers: blocks of the image tower; 12, so that the published layer numbers apply.
         patch_size: pixels of a patch.
+        mlp_ratio: hidden width of a block's MLP, in widths.
+        layer_scale: first value of the learnt factors on what blocks add; 0: no such factors, as in CLIP.
         stem: ``convolutional`` for early convolutions instead of the patch projection; empty: CLIP's own.
         embed_dim: width of the joint embedding.
         text_width: channels of the text tower; its heads have 64 channels each.
@@ -61,6 +63,8 @@ class ClipConfig:
     width: int = 192
     layers: int = 12
     patch_size: int = 16
+    mlp_ratio: float = 4.0
+    layer_scale: float = 0.0
     stem: str = ""
     embed_dim: int = 192
     text_width: int = 128
@@ -90,8 +94,8 @@ class ClipConfig:
             "head_width": min(64, self.width),
             "patch_size": self.patch_size,
         }
-        if self.stem:
-            vision["stem"] = self.stem
+        own = {"mlp_ratio": (self.mlp_ratio, 4.0), "ls_init_value": (self.layer_scale, 0.0), "stem": (self.stem, "")}
+        vision |= {key: value for key, (value, usual) in own.items() if value != usual}
         return EncoderConfig(name=self.encoder_name, vision=vision, embed_dim=self.embed_dim)
 
 
@@ -204,7 +208,8 @@ class ClipMethod(Method):
         return files
 
     def _encode(self, images: Tensor) -> EncoderFeatures:
-        return self.encoder.encode(self.preprocess(images), self.config.dense_layers, pooled=True)
+        words = self.config.contrastive_weight > 0
+        return self.encoder.encode(self.preprocess(images), self.config.dense_layers, pooled=words)
 
     def _dense_loss(self, features: EncoderFeatures, batch: Batch) -> Tensor:
         """Returns the mean absolute error of log depth at the probe's cells, over all processes."""

@@ -13,7 +13,7 @@ from torch import nn
 from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, CheckpointMetadata, load_checkpoint, save_checkpoint
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
-from clip_depth_ros.depth.stems import CONVOLUTIONAL, convolutional_stem
+from clip_depth_ros.depth.stems import CONVOLUTIONAL, Context, Residual, convolutional_stem
 from clip_depth_ros.errors import BadInput
 
 RESNET = EncoderConfig.from_open_clip("RN50")
@@ -30,11 +30,28 @@ def encoder() -> SharedEncoder:
     return made
 
 
-def test_one_token_a_patch_and_channels_that_double() -> None:
-    stem = convolutional_stem(192, 16)
-    assert [layer.out_channels for layer in stem if isinstance(layer, nn.Conv2d)] == [24, 48, 96, 192, 192]
-    assert stem(torch.randn(1, 3, 128, 96)).shape == (1, 192, 8, 6)
-    assert convolutional_stem(64, 8)(torch.randn(1, 3, 32, 32)).shape == (1, 64, 4, 4)
+def test_one_token_a_patch_of_any_picture() -> None:
+    stem = convolutional_stem(128, 16).eval()
+    assert [layer.out_channels for layer in stem if isinstance(layer, nn.Conv2d)] == [24, 48, 96, 192, 128]
+    assert stem(torch.randn(1, 3, 128, 96)).shape == (1, 128, 8, 6)
+    assert stem(torch.randn(1, 3, 112, 80)).shape == (1, 128, 7, 5)  # halves to 4 x 3 within
+    assert convolutional_stem(64, 8)(torch.randn(2, 3, 32, 32)).shape == (2, 64, 4, 4)
+
+
+def test_residual_blocks_begin_as_the_identity() -> None:
+    values = torch.rand(2, 8, 6, 6)
+    block = Residual(8)
+    assert torch.equal(block(values), values)
+    block(values).sum().backward()
+    assert float(block.body[-1].weight.grad.abs().max()) > 0
+
+
+def test_every_token_knows_the_whole_picture() -> None:
+    torch.manual_seed(1)
+    context, values = Context(4, 6).eval(), torch.rand(1, 4, 16, 16)
+    other = values.clone()
+    other[..., -1, -1] += 5
+    assert (context(other) - context(values))[0, :, 0, 0].abs().max() > 1e-5
 
 
 def test_the_tower_agrees_with_open_clip_and_reads_other_sizes() -> None:

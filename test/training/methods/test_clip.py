@@ -153,7 +153,9 @@ def test_the_exported_tower_embeds_pictures_beside_their_captions_and_training_g
 
 
 def test_early_convolutions_learn_their_statistics_and_come_back_with_them(tmp_path):
-    method = ClipMethod(ClipConfig(**TINY, stem="convolutional")).train()
+    method = ClipMethod(ClipConfig(**TINY, stem="convolutional", layer_scale=0.1, mlp_ratio=2.0)).train()
+    block = method.encoder.visual.transformer.resblocks[0]
+    assert (block.mlp.c_fc.out_features, float(block.ls_1.gamma[0])) == (2 * TINY["width"], pytest.approx(0.1))
     method.losses(coloured_rooms(4))["loss"].backward()
     assert float(method.encoder.visual.get_buffer("conv1.1.running_mean").abs().max()) > 0
     file, _ = method.eval().export(tmp_path, Provenance("tiny", "nothing"))
