@@ -78,7 +78,8 @@ class Reporter:
 
     def _node_status(self, state: str, problem: str, settings: Settings, pipeline: Pipeline | None) -> DiagnosticStatus:
         values = {"state": state, "weights": ", ".join(settings.weights), "transport": transport(os.environ)}
-        values.update(pipeline.network.values() if pipeline is not None else {})
+        if pipeline is not None:
+            values |= {**pipeline.network.values(), "main output": settings.main_head}
         values["host memory [MiB]"] = f"{_resident_memory() / MEBIBYTE:.0f}"
         remarks = []
         if problem:
@@ -100,7 +101,7 @@ class Reporter:
         age = counters.received.age
         if (time.monotonic() - stream.opened if age is None else age) > settings.diagnostics_timeout:
             remarks.append(self._silence(camera, age))
-        problem, wanted = camera.points_problem, camera.outputs.wanted()
+        problem, wanted = camera.points_problem, camera.outputs.wanted(settings)
         if wanted and problem:
             if settings.rectify:
                 remarks.append(Remark(ERROR, f"no output, because images cannot be rectified: {problem}"))

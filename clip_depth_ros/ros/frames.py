@@ -64,7 +64,7 @@ def read_frame(camera: Camera, frame: Frame, settings: Settings) -> Job | None:
         BadInput: the message is no picture.
     """
     taken = time.perf_counter()
-    wanted = camera.outputs.wanted()
+    wanted = camera.outputs.wanted(settings)
     if wanted:
         image = _decode(frame.message, settings)
         camera.stream.image_size = (image.shape[1], image.shape[0])

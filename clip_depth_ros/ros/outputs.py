@@ -27,6 +27,7 @@ from clip_depth_ros.ros.topics import advertise
 DEPTH, CAMERA_INFO, POINTS, COLOUR, CONFIDENCE = "image", "camera_info", "points", "image_color", "confidence"
 TOKENS, EMBEDDING = "clip/tokens", "clip/embedding"
 _NEED_DEPTH = frozenset((DEPTH, POINTS, COLOUR))
+_MAIN = ""  # the folder depth/, which the main head fills; the folder of a head's own topics has its name
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,26 @@ class Wanted:
     """What somebody subscribes to, at the moment it was asked.
 
     Attributes:
-        heads: by head name, the kinds of output wanted of it; heads nobody hears are left out.
+        folders: by folder of topics, the head that fills it for this picture and the kinds of output wanted; folders
+            nobody hears are left out.
         clip: the CLIP topics wanted.
     """
 
-    heads: Mapping[str, frozenset[str]]
+    folders: Mapping[str, tuple[str, frozenset[str]]]
     clip: frozenset[str]
 
     def __bool__(self) -> bool:
-        return bool(self.heads or self.clip)
+        return bool(self.folders or self.clip)
+
+    @property
+    def heads(self) -> set[str]:
+        """The heads that must run."""
+        return {head for head, _ in self.folders.values()}
 
     @property
     def points(self) -> bool:
         """Whether a cloud is wanted of any head."""
-        return any(POINTS in kinds for kinds in self.heads.values())
+        return any(POINTS in kinds for _, kinds in self.folders.values())
 
     def without_calibration(self, rectify: bool) -> Wanted:
         """Returns what is left when the camera's calibration is unknown; nothing when images are to be rectified."""
@@ -60,8 +67,8 @@ class Wanted:
     def _without(self, gone: frozenset[str], everything: bool) -> Wanted:
         if everything:
             return Wanted({}, frozenset())
-        left = {head: kinds - gone for head, kinds in self.heads.items()}
-        return Wanted({head: kinds for head, kinds in left.items() if kinds}, self.clip)
+        left = {folder: (head, kinds - gone) for folder, (head, kinds) in self.folders.items()}
+        return Wanted({folder: (head, kinds) for folder, (head, kinds) in left.items() if kinds}, self.clip)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class CameraOutputs:
         self._node = node
         self._prefix = f"{camera}/" if camera else ""
         self._rectify = settings.rectify
-        self._heads: dict[str, dict[str, Publisher]] = {}
+        self._folders: dict[str, dict[str, Publisher]] = {}
         self._clip: dict[str, Publisher] = {}
         self._cloud: CloudBuilder | None = None
         self._cloud_key: tuple[object, ...] = ()
@@ -111,56 +118,66 @@ class CameraOutputs:
         Raises:
             BadInput: a parameter asks for a quality of service there is not.
         """
-        for head, prediction in sample.items():
-            folder = "depth" if not self._heads else f"{head}/depth"
-            self._advertise_head(self._heads.setdefault(head, {}), f"{self._prefix}{folder}/", prediction)
+        # Several heads have their own topics each, the main one too: whichever is the main one, no topic comes or goes.
+        confident = {head for head, prediction in sample.items() if prediction.confidence is not None}
+        self._advertise_folder(_MAIN, "", bool(confident))
+        for head in sample if len(sample) > 1 else ():
+            self._advertise_folder(head, f"{head}/", head in confident)
         for kind in (TOKENS,) if sample.embedding is None else (TOKENS, EMBEDDING):
             self._clip[kind] = advertise(self._node, Image, self._prefix + kind, self._on_mismatch)
 
-    def _advertise_head(self, publishers: dict[str, Publisher], folder: str, prediction: DepthPrediction) -> None:
+    def _advertise_folder(self, name: str, folder: str, confident: bool) -> None:
         kinds: list[tuple[str, type]] = [
             (DEPTH, Image),
             (CAMERA_INFO, CameraInfo),
             (POINTS, PointCloud2),
             (COLOUR, Image),
         ]
-        if prediction.confidence is not None:
+        if confident:
             kinds.append((CONFIDENCE, Image))
+        publishers = self._folders.setdefault(name, {})
         names = {DEPTH: "image_rect" if self._rectify else "image"}
         for kind, message in kinds:
-            publishers[kind] = advertise(self._node, message, folder + names.get(kind, kind), self._on_mismatch)
+            topic = f"{self._prefix}{folder}depth/{names.get(kind, kind)}"
+            publishers[kind] = advertise(self._node, message, topic, self._on_mismatch)
 
     def destroy(self) -> None:
         """Removes every topic."""
-        for publishers in [*self._heads.values(), self._clip]:
+        for publishers in [*self._folders.values(), self._clip]:
             for publisher in publishers.values():
                 self._node.destroy_lifecycle_publisher(publisher)
             publishers.clear()
-        self._heads.clear()
+        self._folders.clear()
 
-    def wanted(self) -> Wanted:
+    def wanted(self, settings: Settings) -> Wanted:
         """Returns what somebody subscribes to now."""
-        heads = {head: _heard(publishers) for head, publishers in self._heads.items()}
-        return Wanted({head: kinds for head, kinds in heads.items() if kinds}, _heard(self._clip))
+        heard = {folder: _heard(publishers) for folder, publishers in self._folders.items()}
+        folders = {folder: (folder or settings.main_head, kinds) for folder, kinds in heard.items() if kinds}
+        return Wanted(folders, _heard(self._clip))
 
     def heard(self) -> list[str]:
         """Returns the full names of the topics somebody subscribes to now."""
-        groups = (*self._heads.values(), self._clip)
+        groups = (*self._folders.values(), self._clip)
         publishers = [publisher for group in groups for publisher in group.values()]
         return sorted(publisher.topic_name for publisher in publishers if publisher.get_subscription_count())
 
     def publish(self, picture: Picture, result: DepthResult, wanted: Wanted, settings: Settings) -> None:
         """Publishes what is wanted of one picture's result, depth first; every header is the picture's own."""
-        for head, kinds in wanted.heads.items():
-            self._publish_head(head, picture, result[head], kinds, settings)
+        for folder, (head, kinds) in wanted.folders.items():
+            self._publish_folder(self._folders[folder], picture, result[head], kinds, settings)
         for kind, values in ((TOKENS, result.tokens), (EMBEDDING, result.embedding)):
             if kind in wanted.clip and values is not None:
                 self._clip[kind].publish(matrix_message(picture.header, _matrix(values)))
 
-    def _publish_head(
-        self, head: str, picture: Picture, prediction: DepthPrediction, kinds: frozenset[str], settings: Settings
+    def _publish_folder(
+        self,
+        publishers: Mapping[str, Publisher],
+        picture: Picture,
+        prediction: DepthPrediction,
+        kinds: frozenset[str],
+        settings: Settings,
     ) -> None:
-        publishers, header = self._heads[head], picture.header
+        header = picture.header
         if kinds & _NEED_DEPTH:
             self._publish_depth(publishers, picture, prediction, kinds, settings)
         source = picture.calibration

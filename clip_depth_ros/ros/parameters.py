@@ -33,6 +33,7 @@ class Settings:
     encoder_weights: str
     device: str
     precision: str
+    main_output: str
     autostart: bool
     image_transport: str
     encoding_override: str
@@ -58,6 +59,11 @@ class Settings:
     def defaults(cls) -> Settings:
         """Returns the settings of a node that was given no parameters."""
         return cls.from_values({spec.name: spec.default for spec in PARAMETERS})
+
+    @property
+    def main_head(self) -> str:
+        """The head that publishes under ``depth/``."""
+        return self.main_output or self.heads[0]
 
     @property
     def estimator(self) -> EstimatorConfig:
@@ -184,7 +190,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "heads",
         ("space_clip",),
-        "Depth heads to run on the one encode. The first publishes under depth/, the others under <head>/depth/.",
+        "Depth heads to run on the one encode. The first publishes under depth/ (see main_output), and each, where "
+        "there are several, under <head>/depth/.",
         check=_check_heads,
     ),
     ParameterSpec(
@@ -216,6 +223,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "auto",
         "Number format of the network: fp32, bf16 or fp16; auto takes fp16 on a GPU and fp32 on a CPU.",
         choices=PRECISIONS,
+    ),
+    ParameterSpec(
+        "main_output",
+        "",
+        "The head that publishes under depth/: one of heads; empty is the first of them. With several heads each has "
+        "topics of its own too, so that no topic comes or goes with a change, and no frame is lost.",
+        at_run_time=True,
     ),
     ParameterSpec(
         "autostart",
@@ -325,6 +339,8 @@ def problem(values: Mapping[str, Any]) -> str:
     for name, value in values.items():
         if reason := BY_NAME[name].problem(value):
             return reason
+    if values["main_output"] and values["main_output"] not in values["heads"]:
+        return f"main_output is {values['main_output']!r}: it must be one of heads, {', '.join(values['heads'])}."
     for group in ("depth", "points"):
         low, high = values[f"{group}.minimum"], values[f"{group}.maximum"]
         if high and low >= high:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -246,18 +247,20 @@ def test_further_heads_and_confidence_have_topics_of_their_own(ros_context: Any)
         tokens=torch.zeros(1, 5, 8),
         embedding=None,
     )
-    settings = Settings.defaults()
+    settings = replace(Settings.defaults(), heads=("space_clip", "second"))
     outputs = CameraOutputs(node, "front", settings)
     outputs.advertise(result)
     peer = Peer(ros_context, node)
     try:
         names = {name for name, _ in peer.node.get_topic_names_and_types() if name.startswith("/front/")}
         head = ("image", "camera_info", "points", "image_color")
-        expected = {f"/front/{folder}depth/{name}" for folder in ("", "second/") for name in head}
-        assert names == expected | {"/front/second/depth/confidence", "/front/clip/tokens"}
+        expected = {f"/front/{folder}depth/{name}" for folder in ("", "space_clip/", "second/") for name in head}
+        confident = {"/front/depth/confidence", "/front/second/depth/confidence"}
+        assert names == expected | confident | {"/front/clip/tokens"}
         peer.listen(Image, "front/second/depth/image", "front/second/depth/confidence")
-        wanted = outputs.wanted()
-        assert wanted.heads == {"second": {"image", "confidence"}}
+        wanted = outputs.wanted(settings)
+        assert wanted.folders == {"second": ("second", {"image", "confidence"})}
+        assert wanted.heads == {"second"}
         assert wanted.clip == frozenset()
         for publisher in node._managed_entities:
             publisher.on_activate(None)
@@ -271,6 +274,17 @@ def test_further_heads_and_confidence_have_topics_of_their_own(ros_context: Any)
         answer = peer.answer("front/second/depth/confidence")
         assert stamp_of(answer) == (9, 7, "camera")
         np.testing.assert_allclose(depth_array(answer), confidence[0].numpy())
+        # The main output is whatever head the parameter names when a picture is read.
+        peer.listen(Image, "front/depth/image")
+        for seconds, main, divisor in ((10, "space_clip", 1), (11, "second", 2)):
+            now = replace(settings, main_output=main)
+            wanted = outputs.wanted(now)
+            assert wanted.folders[""] == (main, {"image"})
+            outputs.publish(Picture(image(seconds).header, picture(4, 3), None, calibration), result, wanted, now)
+            received = depth_array(peer.answer("front/depth/image", seconds - 9))
+            raw = depth[0].numpy() / divisor
+            inside = raw < result[main].valid_range[1]
+            np.testing.assert_allclose(received[inside], raw[inside])
     finally:
         peer.close()
         remove(node)
