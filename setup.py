@@ -33,7 +33,6 @@ ROS_KILTED = [
 BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3"]
 TRAIN = [
     "lightning>=2.4,<3",
-    "torchmetrics>=1.4,<2",
     "tensorboard>=2.15,<3",
     "mujoco>=3.3,<5",
     "PyOpenGL>=3.1,<4",
@@ -44,6 +43,7 @@ TRAIN = [
 TEST = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
+    "torchmetrics>=1.4,<2",
     "transformers>=4.45,<6",
     "colcon-common-extensions>=0.3,<1",
 ]

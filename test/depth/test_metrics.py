@@ -76,3 +76,26 @@ def test_the_median_of_an_even_number_is_between_the_middle_two():
     target, prediction = torch.tensor([[[1.0, 3.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 5.0]]])
     mask = torch.tensor([[[True, True, False]]])
     assert torch.equal(median_scaled(prediction, target, mask), prediction * 2)
+
+
+@pytest.mark.parametrize("median", [False, True])
+def test_metrics_that_torchmetrics_has_agree_with_it(median):
+    from torchmetrics.functional import mean_absolute_percentage_error, mean_squared_error
+
+    draw = torch.Generator().manual_seed(5)
+    target = torch.rand(3, 7, 9, generator=draw) * 6
+    prediction = target * (0.6 + torch.rand(3, 7, 9, generator=draw)) + 0.01
+    mask = valid_pixels(target, (1.0, 5.0))
+    values = depth_metrics(prediction, target, mask, (1.0, 5.0), median)
+    for index, valid in enumerate(mask):
+        guess, truth = prediction[index][valid], target[index][valid]
+        if median:
+            guess = guess * truth.quantile(0.5) / guess.quantile(0.5)
+        guess = guess.clamp(1.0, 5.0)
+        referee = {
+            "abs_rel": mean_absolute_percentage_error(guess, truth),
+            "rmse": mean_squared_error(guess, truth, squared=False),
+            "rmse_log": mean_squared_error(guess.log(), truth.log(), squared=False),
+        }
+        for name, expected in referee.items():
+            assert float(values[name][index]) == pytest.approx(float(expected), rel=1e-5), name
