@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,37 @@ DEMO_WEIGHTS = (
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (list, tuple)) and all(map(fits, value))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _floats(value: Iterable[float]) -> tuple[float, ...]:
+    return tuple(map(float, value))
+
+
+# Names of parameters, what fits them, what that is called, and what becomes of it.
+_KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str, Callable[[Any], Any]], ...] = (
+    (("heads", "weights", "depth_clip.classes"), _list_of(_is_string), "a list of strings", tuple),
+    (("encoder.model", "encoder.weights", "device", "precision"), _is_string, "a string", str),
+    (("depth_clip.template", "depth_clip.variant"), _is_string, "a string", str),
+    (("encoder.input_size",), _list_of(_is_whole), "a list of two whole numbers", tuple),
+    (("depth_clip.bins",), _list_of(_is_number), "a list of numbers", _floats),
+    (("depth_clip.temperature",), _is_number, "a number", float),
+)
+
+
 @dataclass(frozen=True)
 class EstimatorConfig:
     """Which encoder and heads to run, and where. Field names are the node's parameters, dots as underscores.
@@ -30,6 +61,14 @@ class EstimatorConfig:
         encoder_weights: open_clip tag or ``.safetensors`` file; empty to take the encoder from ``weights``.
         device: ``auto`` (a GPU when there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto`` (fp16 on a GPU, fp32 on a CPU), ``fp32``, ``bf16`` or ``fp16``.
+        encoder_input_size: (height, width) in pixels that pictures are resized to, multiples of the encoder's patch;
+            (0, 0) is the encoder's own.
+        depth_clip_classes: DepthCLIP's class words. Here and below, empty or 0 (in a list too: ROS has no empty list)
+            takes what the head's checkpoint holds, or the published value where there is no checkpoint.
+        depth_clip_template: the sentence around a class word, which stands for ``{class}`` in it.
+        depth_clip_bins: the distance in metres of each class word.
+        depth_clip_temperature: divides DepthCLIP's logits.
+        depth_clip_variant: the patch features it compares with the words: ``attnpool``, ``released`` or ``tokens``.
     """
 
     heads: tuple[str, ...] = ("space_clip",)
@@ -38,12 +77,36 @@ class EstimatorConfig:
     encoder_weights: str = ""
     device: str = "auto"
     precision: str = "auto"
+    encoder_input_size: tuple[int, int] = (0, 0)
+    depth_clip_classes: tuple[str, ...] = ("",)
+    depth_clip_template: str = ""
+    depth_clip_bins: tuple[float, ...] = (0.0,)
+    depth_clip_temperature: float = 0.0
+    depth_clip_variant: str = ""
 
     def __post_init__(self) -> None:
         if not self.heads or len(set(self.heads)) != len(self.heads):
             raise BadInput(f"Parameter heads is {list(self.heads)}: name at least one head, each once.")
         if self.precision not in PRECISIONS:
             raise BadInput(f"Parameter precision is {self.precision!r}: it must be one of {', '.join(PRECISIONS)}.")
+        if reason := input_size_problem(self.encoder_input_size):
+            raise BadInput(f"Parameter {reason}")
+        if options := self.depth_clip:
+            from clip_depth_ros.depth.heads.depth_clip import check_options
+
+            check_options(**options)
+
+    @property
+    def depth_clip(self) -> dict[str, Any]:
+        """The options of DepthCLIP that were set, by their names in its configuration."""
+        options = {
+            "classes": self.depth_clip_classes if any(self.depth_clip_classes) else (),
+            "template": self.depth_clip_template,
+            "bins": self.depth_clip_bins if any(self.depth_clip_bins) else (),
+            "temperature": self.depth_clip_temperature,
+            "variant": self.depth_clip_variant,
+        }
+        return {name: value for name, value in options.items() if value}
 
     @classmethod
     def from_yaml(cls, location: str | Path) -> EstimatorConfig:
@@ -63,18 +126,21 @@ class EstimatorConfig:
             BadInput: a value of the wrong type or out of range.
         """
         values: dict[str, Any] = {}
-        for name in ("heads", "weights"):
-            if name in parameters:
-                value = parameters[name]
-                if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-                    raise BadInput(f"Parameter {name} in {source} must be a list of strings, not {value!r}.")
-                values[name] = tuple(value)
-        for name in ("encoder.model", "encoder.weights", "device", "precision"):
-            if name in parameters:
-                if not isinstance(parameters[name], str):
-                    raise BadInput(f"Parameter {name} in {source} must be a string, not {parameters[name]!r}.")
-                values[name.replace(".", "_")] = parameters[name]
+        for names, fits, kind, convert in _KINDS:
+            for name in names:
+                if name not in parameters:
+                    continue
+                if not fits(parameters[name]):
+                    raise BadInput(f"Parameter {name} in {source} must be {kind}, not {parameters[name]!r}.")
+                values[name.replace(".", "_")] = convert(parameters[name])
         return cls(**values)
+
+
+def input_size_problem(size: Sequence[int]) -> str:
+    """Returns what is wrong with ``encoder.input_size``, as one sentence, or an empty string."""
+    if len(size) == 2 and (not any(size) or all(0 < side <= 4096 for side in size)):
+        return ""
+    return f"encoder.input_size is {list(size)}: give height and width in pixels, or [0, 0] for the encoder's own."
 
 
 def read_parameters(path: Path) -> dict[str, Any]:

@@ -36,7 +36,11 @@ class EncoderFeatures:
         pooled: ``(B, D)`` after the last LayerNorm, before the projection; None unless asked for.
         tokens: ``(B, N, D)`` last hidden state after the last LayerNorm; None unless ``pooled`` was asked for.
         embedding: ``(B, E)`` projected, unnormalised image embedding; None where the weights hold no projection.
-        blocks: the tower's blocks as callables ``(B, N, D) -> (B, N, D)``, for heads that re-enter the trunk.
+        blocks: the tower's blocks as callables ``(B, N, D) -> (B, N, D)``, for heads that re-enter the trunk; they
+            compute in the encoder's dtype, take any and return what they took. Gradients flow through them.
+        project: takes the last hidden state ``(B, N, D)``, of any dtype, to the patches' features in the joint
+            image-text space ``(B, rows * columns, E)`` in the encoder's dtype; None where the weights cannot. Nothing
+            is computed before a head calls it.
     """
 
     hidden: Mapping[int, Tensor]
@@ -46,6 +50,7 @@ class EncoderFeatures:
     tokens: Tensor | None = None
     embedding: Tensor | None = None
     blocks: tuple[Callable[[Tensor], Tensor], ...] = ()
+    project: Callable[[Tensor], Tensor] | None = None
 
     def patch_map(self, layer: int) -> Tensor:
         """Returns hidden state ``layer`` without its prefix tokens, as a map ``(B, D, rows, columns)``."""
@@ -202,6 +207,7 @@ class SharedEncoder(nn.Module):
             grid,
             self.tower.prefix_tokens,
             blocks=tuple(partial(self._block, index, grid) for index in range(self.depth)),
+            project=self._project_patches if self.tower.projects_patches else None,
         )
         if not pooled:
             return features
@@ -210,7 +216,10 @@ class SharedEncoder(nn.Module):
         return replace(features, tokens=tokens, pooled=summary, embedding=self.tower.project(summary))
 
     def _block(self, index: int, grid: tuple[int, int], hidden: Tensor) -> Tensor:
-        return self.tower.block(index, hidden, grid)
+        return self.tower.block(index, hidden.to(self.dtype), grid).to(hidden.dtype)
+
+    def _project_patches(self, hidden: Tensor) -> Tensor:
+        return self.tower.project_patches(hidden.to(self.dtype))
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:

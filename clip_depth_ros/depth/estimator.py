@@ -62,6 +62,7 @@ class DepthEstimator:
         canonical_focal_px: by head name, the focal length in encoder-input pixels its depth is for; heads that learnt
             one camera declare none and their depth is left as it is.
         device: where the network runs.
+        identity: SHA-256 of the encoder's weights as they were loaded; empty for an encoder built by hand.
     """
 
     def __init__(
@@ -71,8 +72,11 @@ class DepthEstimator:
         device: str = "auto",
         precision: str = "auto",
         canonical_focal_px: Mapping[str, float] | None = None,
+        input_size: tuple[int, int] | None = None,
     ) -> None:
         """Moves the network to ``device`` and ``precision`` (see :class:`EstimatorConfig`).
+
+        Pictures are resized to ``input_size`` (height, width) pixels, by default the encoder's own.
 
         Raises:
             BadInput: no head, or a device that is not there.
@@ -84,7 +88,8 @@ class DepthEstimator:
         self.encoder = encoder.to(self.device, encoder_type)
         self.heads = {name: head.to(self.device, self._head_type).eval() for name, head in heads.items()}
         self.canonical_focal_px = dict(canonical_focal_px or {})
-        self._preprocess = Preprocess(encoder.config).to(self.device)
+        self.identity = ""
+        self._preprocess = Preprocess(encoder.config, input_size).to(self.device)
 
     @classmethod
     def from_config(cls, location: str | Path, device: str | None = None) -> DepthEstimator:
@@ -104,8 +109,17 @@ class DepthEstimator:
             BadInput: the weights cannot be used, or the device is not there.
         """
         pick_device(config.device)  # before minutes of loading
-        encoder, heads, focal = load_network(config)
-        return cls(encoder, heads, config.device, config.precision, focal)
+        network = load_network(config)
+        estimator = cls(
+            network.encoder,
+            network.heads,
+            config.device,
+            config.precision,
+            network.canonical_focal_px,
+            config.encoder_input_size if any(config.encoder_input_size) else None,
+        )
+        estimator.identity = network.identity
+        return estimator
 
     def __call__(
         self,

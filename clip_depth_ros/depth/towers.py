@@ -76,6 +76,21 @@ class Tower(ABC):
     def project(self, pooled: Tensor) -> Tensor | None:
         """Projects ``pooled`` to the joint image-text space, or None where the weights do not hold that part."""
 
+    @property
+    @abstractmethod
+    def projects_patches(self) -> bool:
+        """Whether the weights can take a single patch to the joint image-text space."""
+
+    @abstractmethod
+    def project_patches(self, hidden: Tensor) -> Tensor:
+        """Takes every patch of the last hidden state ``(B, N, D)`` to the joint image-text space.
+
+        Each goes the way of the pooled token, alone (dense CLIP features as in MaskCLIP, arXiv 2112.01071).
+
+        Returns:
+            ``(B, rows * columns, E)``, unnormalised, without prefix tokens; only where :attr:`projects_patches`.
+        """
+
     def grid(self, pixels: Tensor, patch: tuple[int, int]) -> tuple[int, int]:
         """Returns rows and columns of patches.
 
@@ -128,6 +143,13 @@ class ClipTower(Tower):
     def project(self, pooled: Tensor) -> Tensor | None:
         return pooled @ self.visual.proj if self.has_projection else None
 
+    @property
+    def projects_patches(self) -> bool:
+        return self.has_projection
+
+    def project_patches(self, hidden: Tensor) -> Tensor:
+        return self.norm(hidden[:, self.prefix_tokens :]) @ self.visual.proj
+
 
 class TimmTower(Tower):
     """timm's ViTs under open_clip: SigLIP (no CLS, attention pool) and EVA (CLS, some with rotary positions)."""
@@ -153,6 +175,13 @@ class TimmTower(Tower):
         trunk = self.visual.trunk
         grid = self.grid(pixels, trunk.patch_embed.patch_size)
         # The convolution itself: timm's patch embedding refuses other sizes than the trained one.
+        if self.rope is not None and getattr(self.rope, "pos_embed", None) is not None:
+            native = trunk.patch_embed.grid_size
+            if grid != tuple(native):
+                raise BadInput(
+                    f"Encoder {self.config.name} has rotary positions for {native[0]}x{native[1]} patches alone: leave "
+                    "encoder.input_size at its default."
+                )
         tokens = trunk.patch_embed.norm(trunk.patch_embed.proj(pixels).flatten(2).transpose(1, 2))
         if trunk.cls_token is not None:
             tokens = torch.cat([trunk.cls_token.to(tokens.dtype).expand(len(pixels), -1, -1), tokens], dim=1)
@@ -174,6 +203,16 @@ class TimmTower(Tower):
 
     def project(self, pooled: Tensor) -> Tensor | None:
         return self.visual.head(self.visual.trunk.head(pooled))
+
+    @property
+    def projects_patches(self) -> bool:
+        """Not where attention pools (SigLIP): what leaves that pool is no single patch any more."""
+        return getattr(self.visual.trunk, "attn_pool", None) is None
+
+    def project_patches(self, hidden: Tensor) -> Tensor:
+        trunk = self.visual.trunk
+        patches = trunk.fc_norm(trunk.norm(hidden)[:, self.prefix_tokens :])
+        return self.visual.head(trunk.head(patches))
 
 
 class ResNetTower(Tower):
@@ -226,6 +265,15 @@ class ResNetTower(Tower):
 
     def project(self, pooled: Tensor) -> Tensor | None:
         return pooled
+
+    @property
+    def projects_patches(self) -> bool:
+        return True
+
+    def project_patches(self, hidden: Tensor) -> Tensor:
+        """Applies the pool's value and output projections: a patch that alone is attended to, without its position."""
+        attention = self.visual.attnpool
+        return attention.c_proj(attention.v_proj(hidden))
 
 
 def build_tower(config: EncoderConfig) -> Tower:

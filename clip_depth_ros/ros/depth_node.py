@@ -81,6 +81,8 @@ class DepthNode(LifecycleNode):
             self.pipeline = Pipeline(self, lambda: self.parameters.settings)
             network = ", ".join(f"{name} {value}" for name, value in self.pipeline.network.values().items())
             self.get_logger().info(f"Configured: {network}.")
+            for note in self.pipeline.network.notes:
+                self.get_logger().warning(note)
 
         return self._attempt("configure", configure, "inactive")
 

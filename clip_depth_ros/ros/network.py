@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from clip_depth_ros.depth.checkpoint import read_metadata
 from clip_depth_ros.depth.estimator import DepthEstimator, DepthResult
 from clip_depth_ros.depth.geometry import CameraModel
-from clip_depth_ros.resources import resolve
 from clip_depth_ros.ros.diagnostics import MEBIBYTE, OK, WARN, Remark
 from clip_depth_ros.ros.parameters import Settings
 
@@ -22,11 +20,14 @@ class Network:
 
     Attributes:
         estimator: the network.
-        identity: the first characters of the encoder's SHA-256.
     """
 
     estimator: DepthEstimator
-    identity: str
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever starts the node should be told of its heads."""
+        return [head.note for head in self.estimator.heads.values() if head.note]
 
     @classmethod
     def load(cls, settings: Settings) -> Network:
@@ -35,9 +36,7 @@ class Network:
         Raises:
             BadInput: the weights cannot be used, or the device is not there.
         """
-        estimator = DepthEstimator.from_settings(settings.estimator)
-        # All weights of one node belong to the same encoder, and their headers name it: no hashing here.
-        return cls(estimator, read_metadata(resolve(settings.weights[0])).encoder_identity[:12])
+        return cls(DepthEstimator.from_settings(settings.estimator))
 
     def run(
         self,
@@ -60,7 +59,7 @@ class Network:
             "device": str(device),
             "precision": str(encoder.dtype).rpartition(".")[2],
             "encoder": encoder.config.name,
-            "encoder identity": self.identity,
+            "encoder identity": self.estimator.identity[:12],
             "heads": ", ".join(self.estimator.heads),
         }
         if device.type == "cuda":

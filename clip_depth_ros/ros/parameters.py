@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig
+from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig, input_size_problem
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.encodings import ENCODINGS
 
@@ -31,8 +32,14 @@ class Settings:
     weights: tuple[str, ...]
     encoder_model: str
     encoder_weights: str
+    encoder_input_size: tuple[int, ...]
     device: str
     precision: str
+    depth_clip_classes: tuple[str, ...]
+    depth_clip_template: str
+    depth_clip_bins: tuple[float, ...]
+    depth_clip_temperature: float
+    depth_clip_variant: str
     main_output: str
     autostart: bool
     image_transport: str
@@ -88,7 +95,7 @@ class ParameterSpec:
     """
 
     name: str
-    default: bool | int | float | str | tuple[str, ...]
+    default: bool | int | float | str | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
     description: str
     minimum: float | None = None
     maximum: float | None = None
@@ -127,7 +134,9 @@ class ParameterSpec:
             return ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
-        kinds = {bool: "true or false", str: "text", tuple: "list of texts"}
+        kinds: dict[type, str] = {bool: "true or false", str: "text", int: "whole numbers", float: "numbers"}
+        if isinstance(self.default, tuple):
+            return f"list of {kinds[type(self.default[0])].removesuffix('s')}s"
         return kinds[type(self.default)]
 
     @property
@@ -157,9 +166,26 @@ def _check_heads(heads: Sequence[str]) -> str:
 
 
 def _check_weights(weights: Sequence[str]) -> str:
-    if not weights or not all(weights):
-        return "weights must name at least one checkpoint file, and no empty one."
+    if not weights or (not all(weights) and len(weights) > 1):
+        return "weights must name at least one checkpoint file, and no empty one; [''] where no head needs a file."
     return ""
+
+
+def _check_option(name: str) -> Callable[[Any], str]:
+    """Returns the check of one of DepthCLIP's options, which its head makes itself; empty ones are not set."""
+
+    def check(value: Any) -> str:
+        if not (any(value) if isinstance(value, (list, tuple)) else value):
+            return ""
+        from clip_depth_ros.depth.heads.depth_clip import check_options
+
+        try:
+            check_options(**{name: value})
+        except BadInput as error:
+            return str(error)
+        return ""
+
+    return check
 
 
 def _check_device(device: str) -> str:
@@ -213,6 +239,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "empty takes them from the checkpoints.",
     ),
     ParameterSpec(
+        "encoder.input_size",
+        (0, 0),
+        "Height and width (pixels) that images are resized to for the encoder, multiples of its patch; [0, 0] is the "
+        "size it was trained at. Depth heads are best at the size they were trained at.",
+        check=input_size_problem,
+    ),
+    ParameterSpec(
         "device",
         "auto",
         "Torch device: auto (a GPU when there is one), cpu, cuda or cuda:<index>.",
@@ -223,6 +256,39 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "auto",
         "Number format of the network: fp32, bf16 or fp16; auto takes fp16 on a GPU and fp32 on a CPU.",
         choices=PRECISIONS,
+    ),
+    ParameterSpec(
+        "depth_clip.classes",
+        ("",),
+        "DepthCLIP's class words; [''] takes the checkpoint's, or the published seven.",
+        check=_check_option("classes"),
+    ),
+    ParameterSpec(
+        "depth_clip.template",
+        "",
+        "The sentence around a class word, {class}; empty takes the checkpoint's or 'This object is {class}'.",
+        check=_check_option("template"),
+    ),
+    ParameterSpec(
+        "depth_clip.bins",
+        (0.0,),
+        "Distance (m) that each class word stands for; [0.0] takes the checkpoint's or the published seven.",
+        check=_check_option("bins"),
+    ),
+    ParameterSpec(
+        "depth_clip.temperature",
+        0.0,
+        "Divides DepthCLIP's logits; 0 takes the checkpoint's or the published 0.1.",
+        0.0,
+        1000.0,
+        check=_check_option("temperature"),
+    ),
+    ParameterSpec(
+        "depth_clip.variant",
+        "",
+        "Patch features that meet the words: attnpool or released (RN50), tokens (vision transformers); empty takes "
+        "the checkpoint's or what suits the encoder.",
+        check=_check_option("variant"),
     ),
     ParameterSpec(
         "main_output",
@@ -328,6 +394,8 @@ def coerce(spec: ParameterSpec, parameter: Parameter) -> Parameter:
         return parameter
     if expected == Parameter.Type.DOUBLE and parameter.type_ == Parameter.Type.INTEGER:
         return Parameter(parameter.name, expected, float(parameter.value))
+    if expected == Parameter.Type.DOUBLE_ARRAY and parameter.type_ == Parameter.Type.INTEGER_ARRAY:
+        return Parameter(parameter.name, expected, [float(value) for value in parameter.value])
     raise BadInput(
         f"Parameter {spec.name} is {parameter.value!r} of type {parameter.type_.name}: "
         f"give it a value of type {expected.name}."
@@ -396,4 +464,4 @@ def _yaml(value: Any) -> str:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+    return tuple(value) if isinstance(value, (list, tuple, array)) else value  # rclpy has arrays for numbers

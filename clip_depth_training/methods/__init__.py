@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "space_clip": "clip_depth_training.methods.space_clip:SpaceClipMethod",
+    "moa_depth_clip": "clip_depth_training.methods.moa_depth_clip:MoaDepthClipMethod",
     "clip": "clip_depth_training.methods.clip:ClipMethod",
 }
 

@@ -57,7 +57,10 @@ def test_rotary_eva_agrees_with_open_clip(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(timm, "create_model", functools.partial(timm.create_model, depth=2))
     torch.manual_seed(0)
-    check_against_open_clip(SharedEncoder.from_open_clip("EVA02-B-16"), pixels())
+    encoder = SharedEncoder.from_open_clip("EVA02-B-16")
+    check_against_open_clip(encoder, pixels())
+    with pytest.raises(BadInput, match="rotary positions for 14x14 patches alone"):
+        encoder(pixels()[..., :192, :], [0])
 
 
 def test_tiny_custom_tower_agrees_with_open_clip() -> None:

@@ -39,8 +39,8 @@ def test_encoder_and_head_from_one_file_or_two(files: dict[str, str]) -> None:
         ((files["head"],), files["encoder"]),
         ((files["head"],), files["open_clip"]),
     ):
-        encoder, heads, focal = load_network(EstimatorConfig(weights=weights, encoder_weights=extra))
-        assert encoder.identity() == tiny_encoder().identity()
+        encoder, heads, focal, identity = load_network(EstimatorConfig(weights=weights, encoder_weights=extra))
+        assert identity == encoder.identity() == tiny_encoder().identity()
         assert list(heads) == ["space_clip"]
         assert focal == {"space_clip": 40.0}
 

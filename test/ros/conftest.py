@@ -13,6 +13,7 @@ import torch
 from networks import TINY, tiny_encoder, tiny_head
 
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
+from clip_depth_ros.depth.heads.depth_clip import DepthClipConfig, DepthClipHead
 from clip_depth_ros.ros.fastdds import profile_environment
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ os.environ.update(profile_environment(os.environ))
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Checkpoints with random weights: head and encoder together, the same for one focal length, and a wrong one."""
+    """Checkpoints with random weights: head and encoder together, the same for one focal length, a wrong one, and
+    two heads without encoder: DepthCLIP for the same encoder (``words``) and for another one (``strange_words``)."""
     torch.set_num_threads(1)  # networks this small wait for each other's threads longer than they compute
     folder = tmp_path_factory.mktemp("weights")
     metadata = CheckpointMetadata(method="space_clip", encoder=TINY)
@@ -33,6 +35,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     save_checkpoint(Path(paths["canonical"]), replace(metadata, canonical_focal_px=100.0), tiny_head(), tiny_encoder())
     stranger = replace(metadata, encoder_identity=tiny_encoder(seed=9).identity())
     save_checkpoint(Path(paths["stranger"]), stranger, tiny_head())
+    config = DepthClipConfig.for_encoder(tiny_encoder())
+    head = DepthClipHead.from_prompts(config, torch.randn(7, 24, generator=torch.Generator().manual_seed(2)))
+    for name, seed in (("words", 0), ("strange_words", 9)):
+        paths[name] = str(folder / f"{name}.safetensors")
+        known = replace(metadata, encoder_identity=tiny_encoder(seed).identity())
+        save_checkpoint(Path(paths[name]), known, head)
     return paths
 
 

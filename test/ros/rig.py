@@ -133,9 +133,9 @@ class Rig(Peer):
         encodes: how many pictures each run of the encoder had.
     """
 
-    def __init__(self, context: Context, weights: str, **parameters: Any) -> None:
-        """``parameters`` are the node's, with ``__`` for a dot."""
-        values = {"weights": [weights], "device": "cpu", "diagnostics.period": 0.1}
+    def __init__(self, context: Context, network: str, **parameters: Any) -> None:
+        """``network`` is a file of weights, ``parameters`` are the node's, with ``__`` for a dot."""
+        values = {"weights": [network], "device": "cpu", "diagnostics.period": 0.1}
         values.update({name.replace("__", "."): value for name, value in parameters.items()})
         self.depth_node = DepthNode(
             context=context,

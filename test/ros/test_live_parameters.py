@@ -49,6 +49,7 @@ def test_a_rejected_change_leaves_the_node_as_it_was(make_rig: MakeRig, name: st
 def test_what_changes_at_run_time_does_and_all_the_rest_is_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
     changes: dict[str, Any] = {
+        "main_output": "space_clip",
         "encoding_override": "bgr8",
         "depth.encoding": "16UC1",
         "depth.minimum": 0.5,

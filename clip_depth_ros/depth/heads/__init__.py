@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from clip_depth_ros.depth.heads.base import DepthHead, DepthPrediction
+from clip_depth_ros.depth.heads.depth_clip import DepthClipHead
+from clip_depth_ros.depth.heads.moa_depth_clip import MoaDepthClipHead
 from clip_depth_ros.depth.heads.space_clip import SpaceClipHead
 from clip_depth_ros.errors import BadInput
 
-__all__ = ["HEADS", "DepthHead", "DepthPrediction", "SpaceClipHead", "head_class"]
+__all__ = ["HEADS", "DepthClipHead", "DepthHead", "DepthPrediction", "MoaDepthClipHead", "SpaceClipHead", "head_class"]
 
-HEADS: dict[str, type[DepthHead]] = {"space_clip": SpaceClipHead}
+HEADS: dict[str, type[DepthHead]] = {head.method: head for head in (SpaceClipHead, MoaDepthClipHead, DepthClipHead)}
 
 
 def head_class(method: str) -> type[DepthHead]:

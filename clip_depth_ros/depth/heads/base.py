@@ -46,6 +46,11 @@ class DepthHead(nn.Module, ABC):
     def needs_pooled(self) -> bool:
         """Whether this head reads ``features.pooled``, which needs every block of the encoder."""
 
+    @property
+    def note(self) -> str:
+        """What whoever starts this head should be told, one sentence; empty for most."""
+        return ""
+
     @abstractmethod
     def forward(self, features: EncoderFeatures, output_size: tuple[int, int]) -> DepthPrediction:
         """Predicts depth at ``output_size`` (height, width) pixels."""

@@ -1,0 +1,242 @@
+"""MoA-DepthCLIP (arXiv 2604.01118): adapters, tuned blocks and two heads, trained together on a frozen CLIP."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
+from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
+from clip_depth_ros.depth.heads.moa_depth_clip import MoaDepthClipConfig, MoaDepthClipHead
+from clip_depth_ros.depth.metrics import valid_pixels
+from clip_depth_ros.depth.preprocess import Preprocess
+from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets.base import Batch
+from clip_depth_training.distributed import all_sum
+from clip_depth_training.losses import silog_loss
+from clip_depth_training.methods.base import Method, Provenance
+from clip_depth_training.methods.prompts import SCENE_SETS, embed_prompts, fill
+from clip_depth_training.methods.space_clip import open_encoder
+
+_ANY_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+_PUBLISHED_BLOCKS, _PUBLISHED_DEPTH = (2, 5, 8, 11), 12
+
+
+@dataclass(frozen=True)
+class MoaDepthClipMethodConfig:
+    """The frozen encoder, the head's sizes and the losses.
+
+    Attributes:
+        encoder: an encoder file of this project (``.safetensors``), or open_clip's name of a model.
+        pretrained: for a model of open_clip: a tag, such as ``laion2b_s34b_b79k``.
+        text: where the text tower of the prompts is; empty: the encoder's own, see :func:`embed_prompts`.
+        scene_set: the scenes of the context: ``nyu``, ``outdoor``, or ``none`` for a head without context.
+        scenes: the scenes themselves, instead of a set.
+        templates: sentences with a place for a scene.
+        adapter_blocks: blocks (from 0) with an adapter; empty: the paper's, scaled to the tower.
+        tuned_blocks: how many of the last blocks are trained.
+        experts: experts of an adapter.
+        bottleneck: hidden width of an expert.
+        gate_hidden: hidden width of an adapter's gate.
+        temperature: divides the gate's logits.
+        bins: depth bins of equal width.
+        bin_range: (nearest, farthest) edge of the bins in metres at the canonical focal length; what is outside is
+            taught as the nearest edge.
+        regression_weight: share of the regression in the depth, 0..1.
+        valid_range: (nearest, farthest) metres that count.
+        canonical_focal_px: focal length in encoder-input pixels that predictions are for; empty: depth as the data
+            has it, for the data's own camera, as the paper does it.
+        supervision_size: (H, W) in pixels of the maps the loss is taken on; empty: the ground truth's own size.
+        cross_entropy_weight: weight of the bins' cross-entropy.
+        l1_weight: weight of the regression's L1.
+        silog_weight: weight of the regression's SILog.
+        starting_depth: metres that the regression starts at; empty: torch's own start.
+    """
+
+    encoder: str
+    pretrained: str = ""
+    text: str = ""
+    scene_set: str = "nyu"
+    scenes: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ("a photo of a {scene}",)
+    adapter_blocks: tuple[int, ...] = ()
+    tuned_blocks: int = 4
+    experts: int = 4
+    bottleneck: int = 64
+    gate_hidden: int = 128
+    temperature: float = 2.0
+    bins: int = 128
+    bin_range: tuple[float, float] = (0.001, 10.0)
+    regression_weight: float = 0.5
+    valid_range: tuple[float, float] = (0.001, 10.0)
+    canonical_focal_px: float | None = None
+    supervision_size: tuple[int, int] | None = None
+    cross_entropy_weight: float = 1.0
+    l1_weight: float = 1.0
+    silog_weight: float = 0.5
+    starting_depth: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        if self.scene_set not in SCENE_SETS:
+            raise BadInput(f"scene_set is {self.scene_set!r}: it must be {', '.join(SCENE_SETS)}.")
+        if min(self.cross_entropy_weight, self.l1_weight, self.silog_weight) < 0:
+            raise BadInput("cross_entropy_weight, l1_weight and silog_weight of MoA-DepthCLIP must not be negative.")
+        if self.starting_depth is not None and not 0 < self.starting_depth < self.bin_range[1]:
+            raise BadInput(
+                f"starting_depth is {self.starting_depth} m: it must lie between 0 and the end of bin_range, "
+                f"{self.bin_range[1]} m."
+            )
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The sentences of the context vector."""
+        return fill(self.templates, self.scenes or SCENE_SETS[self.scene_set])
+
+    def head_config(self, encoder: SharedEncoder, context_width: int) -> MoaDepthClipConfig:
+        """Returns the head on an encoder; on a tower of other depth the paper's adapters keep their places."""
+        scaled = tuple(round((block + 1) * encoder.depth / _PUBLISHED_DEPTH) - 1 for block in _PUBLISHED_BLOCKS)
+        return MoaDepthClipConfig(
+            encoder=encoder.config,
+            adapter_blocks=self.adapter_blocks or scaled,
+            tuned_blocks=self.tuned_blocks,
+            experts=self.experts,
+            bottleneck=self.bottleneck,
+            gate_hidden=self.gate_hidden,
+            temperature=self.temperature,
+            context_width=context_width,
+            prompts=self.prompts,
+            bins=self.bins,
+            bin_range=self.bin_range,
+            regression_weight=self.regression_weight,
+            valid_range=self.valid_range,
+        )
+
+
+class MoaDepthClipMethod(Method):
+    """MoA-DepthCLIP's head, losses and files."""
+
+    config_class: ClassVar[type] = MoaDepthClipMethodConfig
+
+    def __init__(self, config: MoaDepthClipMethodConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = open_encoder(config.encoder, config.pretrained)
+        self._identity = self.encoder.identity()
+        context = self._context_vector()
+        self.head = MoaDepthClipHead(config.head_config(self.encoder, len(context)))
+        self.head.context.copy_(context)
+        self.head.copy_tuned_blocks(self.encoder)
+        self.preprocess = Preprocess(self.encoder.config)
+        self.valid_range = config.valid_range
+        self.canonical_focal_px = config.canonical_focal_px
+        if config.starting_depth is not None:
+            share = config.starting_depth / config.bin_range[1]
+            nn.init.constant_(self.head.regression.bias, math.log(share / (1 - share)))
+
+    @property
+    def frozen_identity(self) -> str:
+        """The encoder's identity, as it was read."""
+        return self._identity
+
+    @property
+    def trained(self) -> nn.Module:
+        """The head: adapters, tuned blocks, classification and regression."""
+        return self.head
+
+    def train(self, mode: bool = True) -> MoaDepthClipMethod:
+        """Sets the head's mode; the frozen encoder stays in evaluation."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def compute_frozen_in(self, dtype: torch.dtype) -> None:
+        """Has the encoder hold and compute its numbers as ``dtype``."""
+        self.encoder.to(dtype)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the weighted sum, its three parts and the gates' entropy, which is logged and never a loss."""
+        config, truth = self.config, batch.depth
+        size = config.supervision_size or (truth.shape[1], truth.shape[2])
+        if tuple(size) != tuple(truth.shape[1:]):
+            truth = F.interpolate(truth[:, None], tuple(size), mode="nearest-exact")[:, 0]
+        logits, regression, entropy = self.head.training_outputs(self._encode(batch.images), (size[0], size[1]))
+        mask = valid_pixels(truth, self.valid_range)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            parts = moa_losses(logits, regression, truth / self.zoom(batch), mask, config.bin_range)
+        weights = (config.cross_entropy_weight, config.l1_weight, config.silog_weight)
+        total = sum((weight * part for weight, part in zip(weights, parts.values())), start=regression.new_zeros(()))
+        return {"loss": total, **parts, "gate_entropy": entropy}
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, output_size: tuple[int, int]) -> Tensor:
+        """Returns the head's depth; see :meth:`Method.predict`."""
+        return self.head(self._encode(images), output_size).depth
+
+    def export(self, output: Path, provenance: Provenance) -> list[Path]:
+        """Writes ``moa_depth_clip.safetensors``; the encoder stays the file it was."""
+        metadata = CheckpointMetadata(
+            method=self.head.method,
+            encoder=self.encoder.config,
+            encoder_identity=self.encoder.identity(),
+            trained_on=provenance.trained_on,
+            training_intrinsics=provenance.training_intrinsics,
+            canonical_focal_px=self.canonical_focal_px,
+            metrics=provenance.metrics,
+            licence=provenance.licence,
+            source=f"clip_depth_training recipe {provenance.recipe}",
+        )
+        files = [output / "moa_depth_clip.safetensors"]
+        save_checkpoint(files[0], metadata, head=self.head)
+        return files
+
+    def _encode(self, images: Tensor) -> EncoderFeatures:
+        """Runs the encoder up to the first adapter, without a graph; the blocks it gives do have one."""
+        pixels, layers = self.preprocess(images), self.head.layers
+        dtype = self.head.context.dtype
+        if self.encoder.dtype == torch.float32:
+            return self.encoder(pixels, layers).to(dtype)
+        # Weights of 16 bits need no casting; the fused attention, which only a graph makes slow, is faster then.
+        with torch.autocast(images.device.type, enabled=False), sdpa_kernel(_ANY_ATTENTION):
+            return self.encoder(pixels.to(self.encoder.dtype), layers).to(dtype)
+
+    def _context_vector(self) -> Tensor:
+        """Returns the mean of the prompts' embeddings ``(E,)``, or nothing where there are no prompts."""
+        config = self.config
+        if not config.prompts:
+            return torch.zeros(0)
+        return embed_prompts(config.prompts, config.encoder, config.pretrained, config.text).mean(dim=0)
+
+
+def moa_losses(
+    logits: Tensor, regression: Tensor, target: Tensor, mask: Tensor, bin_range: tuple[float, float]
+) -> dict[str, Tensor]:
+    """Returns the three parts of the loss, each a mean over the valid pixels of the whole batch, over all processes.
+
+    Args:
+        logits: ``(B, bins, H, W)`` float32 of bins of equal width.
+        regression: ``(B, H, W)`` float32, metres.
+        target: ``(B, H, W)`` float32, metres; what is outside ``bin_range`` is taken as the nearest edge.
+        mask: ``(B, H, W)`` bool, the pixels that count.
+        bin_range: (nearest, farthest) edge of the bins, metres.
+
+    Returns:
+        ``cross_entropy`` of the bins, ``l1`` of the regression, and its ``silog``, here without a square root:
+        10 (var(g) + 0.85 mean(g)^2), g = log prediction - log target.
+    """
+    near, far = bin_range
+    bins = logits.shape[1]
+    target = torch.where(mask, target, far).clamp(near, far)
+    index = ((target - near) * (bins / (far - near))).long().clamp_(max=bins - 1)
+    surprise = F.cross_entropy(logits, index.masked_fill(~mask, -100), ignore_index=-100, reduction="sum")
+    error = torch.where(mask, (regression - target).abs(), 0.0).sum()
+    surprise, error, count = all_sum(surprise, error, mask.sum().to(error.dtype))
+    count = count.clamp_min(1)
+    silog = silog_loss(regression, target, mask, scale_weight=0.85).square() / 10
+    return {"cross_entropy": surprise / count, "l1": error / count, "silog": silog}
