@@ -22,19 +22,26 @@ class RunningAverage(nn.Module):
         super().__init__()
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.decay = decay
+        # Buffers that no file holds are constants, such as a mask of minus infinity, whose average is no number.
+        self._kept = frozenset(self.module.state_dict())
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Moves towards ``module`` by 1 - decay; counters are copied."""
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for average, value in zip(_tensors(self.module), _tensors(module)):
+        for average, value in zip(self._state(self.module), self._state(module)):
             if average.is_floating_point():
                 averages.append(average)
                 values.append(value.detach())
             else:
                 average.copy_(value)
         torch._foreach_lerp_(averages, values, 1 - self.decay)
+
+    def _state(self, module: nn.Module) -> Iterator[Tensor]:
+        """Yields the weights and those buffers that belong to a module's state."""
+        yield from module.parameters()
+        yield from (buffer for name, buffer in module.named_buffers() if name in self._kept)
 
 
 @contextmanager
