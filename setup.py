@@ -81,6 +81,7 @@ setup(
         "ros": ROS_KILTED,
         "replay": BAGS,
         "train": TRAIN,
+        "blip2": ["tokenizers>=0.15,<1"],  # prompts of one's own for DepthBLIP-2, at import
         "test": TEST,
         "lint": LINT,
     },

@@ -21,6 +21,26 @@ PRECISIONS = ("bf16-mixed", "32-true")
 
 
 @dataclass(frozen=True)
+class StepSchedule:
+    """A learning rate that falls in steps.
+
+    Attributes:
+        every: passes over the training data (optimiser steps, where the recipe counts ``steps``) between two falls.
+        factor: what the learning rate is multiplied by then.
+    """
+
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or not 0 < self.factor <= 1:
+            raise BadInput(
+                f"The schedule of a recipe falls every {self.every} by a factor of {self.factor}: every must be at "
+                "least 1, and factor above 0 and at most 1."
+            )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training.
 
@@ -30,13 +50,16 @@ class Recipe:
         train: data set to learn from.
         validation: data set to measure on.
         network: the method's own section, of the method's ``config_class``.
+        samples: learn from so many pictures of ``train``, drawn by ``seed``; empty: from all of them.
+        validation_samples: measure on so many of ``validation``, likewise. Where both are one folder they share none.
         steps: optimiser steps; or
         epochs: passes over the training data instead.
         batch_size: pictures a step, over all processes together.
         train_size: (H, W) in pixels that every training sample is cropped to at random; empty: as the data are, which
             must then be of one size.
         learning_rate: peak of AdamW's learning rate; linear warm-up, then cosine to ``final_learning_rate``.
-        final_learning_rate: learning rate at the last step.
+        final_learning_rate: learning rate at the last step; of no use with a ``schedule``.
+        schedule: steps instead of the cosine.
         warm_up: share of the steps that warm up.
         beta2: AdamW's decay of the squared gradients.
         weight_decay: AdamW's weight decay.
@@ -62,10 +85,13 @@ class Recipe:
     steps: int | None = None
     epochs: int | None = None
     method: str = "space_clip"
+    samples: int | None = None
+    validation_samples: int | None = None
     batch_size: int = 32
     train_size: tuple[int, int] | None = None
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-6
+    schedule: StepSchedule | None = None
     warm_up: float = 0.05
     beta2: float = 0.999
     weight_decay: float = 0.01
@@ -86,7 +112,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise BadInput(f"The recipe {self.name} must say how long to train: give either steps or epochs.")
-        for key in ("steps", "epochs", "batch_size", "validate_every", "validation_batch", "log_every"):
+        whole = ("steps", "epochs", "samples", "validation_samples", "batch_size", "validate_every", "validation_batch")
+        for key in (*whole, "log_every"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise BadInput(f"{key} of the recipe {self.name} is {value}, but must be at least 1.")

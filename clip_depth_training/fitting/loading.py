@@ -5,17 +5,81 @@ from __future__ import annotations
 from typing import Any
 
 import lightning
+import torch
 from torch.utils.data import DataLoader
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_training import distributed
 from clip_depth_training.data_sets import open_data_set
-from clip_depth_training.data_sets.base import same
+from clip_depth_training.data_sets.base import Batch, DepthDataSet, Sample, same
 from clip_depth_training.data_sets.sampler import EvenParts, SameSizes, StepBatches, StepSampler
 from clip_depth_training.recipe import Recipe
 
 _WORKERS_FOR_FILES = 2
 _PREFETCH = 4  # batches a worker reads ahead
+
+
+class SomeOf(DepthDataSet):
+    """Some samples of a data set."""
+
+    def __init__(self, data: DepthDataSet, indices: list[int]) -> None:
+        self.data, self.indices = data, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sample(self, index: int) -> Sample:
+        """Reads one sample."""
+        return self.data.sample(self.indices[index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns several samples as one batch."""
+        return self.data.__getitems__([self.indices[index] for index in indices])
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The data set's own, with the number of samples that are left."""
+        about = self.data.description
+        told = f"{len(self)} of its {len(self.data)} samples: {about['source']}"
+        return {**about, "samples": len(self), "source": told}
+
+
+def open_parts(recipe: Recipe) -> tuple[DepthDataSet, DepthDataSet]:
+    """Opens what a recipe learns from and what it measures on.
+
+    Few samples are drawn by the recipe's seed; those to learn from are the first of the drawn order and those to
+    measure on the last, so that they differ where both are of one data set.
+
+    Raises:
+        BadInput: there are no such data, they are damaged, or they are fewer than asked for.
+    """
+    train, validation = open_data_set(recipe.train), open_data_set(recipe.validation)
+    wanted, measured = recipe.samples, recipe.validation_samples
+    if wanted is None and measured is None:
+        return train, validation
+    together = recipe.train.resolve() == recipe.validation.resolve()
+    for key, count, data in (("samples", wanted, train), ("validation_samples", measured, validation)):
+        if count is None and together:
+            raise BadInput(
+                f"{recipe.train} is both train and validation of the recipe {recipe.name}: give samples and "
+                "validation_samples, so that they differ."
+            )
+        if count is not None and count > len(data):
+            raise BadInput(f"{key} of the recipe {recipe.name} is {count}, but there are {len(data)}: lower it.")
+    if together and (wanted or 0) + (measured or 0) > len(train):
+        raise BadInput(
+            f"samples and validation_samples of the recipe {recipe.name} are {wanted} and {measured}, more than the "
+            f"{len(train)} of {recipe.train}: lower them."
+        )
+    if wanted is not None:
+        train = SomeOf(train, _drawn(len(train), recipe.seed)[:wanted])
+    if measured is not None:
+        validation = SomeOf(validation, sorted(_drawn(len(validation), recipe.seed)[-measured:]))
+    return train, validation
+
+
+def _drawn(count: int, seed: int) -> list[int]:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 class TrainingData(lightning.LightningDataModule):
@@ -29,7 +93,7 @@ class TrainingData(lightning.LightningDataModule):
         """
         super().__init__()
         self.recipe = recipe
-        self.train, self.validation = open_data_set(recipe.train), open_data_set(recipe.validation)
+        self.train, self.validation = open_parts(recipe)
         self.steps = recipe.total_steps(len(self.train))
         distributed.share(recipe.batch_size)
         self._parts = EvenParts(

@@ -134,7 +134,7 @@ class MethodTraining(lightning.LightningModule):
                 checkpoint["state_dict"].setdefault(name, value)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a linear warm-up, then a cosine."""
+        """AdamW with a linear warm-up, then a cosine or steps."""
         recipe, steps = self.recipe, int(self.trainer.max_steps)
         trained = [value for value in self.method.trained.parameters() if value.requires_grad]
         decayed = [value for value in trained if value.ndim > 1 or recipe.decay_norms_and_biases]
@@ -147,10 +147,13 @@ class MethodTraining(lightning.LightningModule):
 
 
 def rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Returns the learning rate of ``step`` (from 0) as a share of the peak: linear warm-up, then cosine."""
+    """Returns the learning rate of ``step`` (from 0) as a share of the peak: linear warm-up, then cosine or steps."""
     warm = max(1, round(recipe.warm_up * steps))
     if step < warm:
         return (step + 1) / warm
+    if recipe.schedule is not None:
+        passed = step if recipe.epochs is None else step * recipe.epochs // steps
+        return recipe.schedule.factor ** (passed // recipe.schedule.every)
     floor = recipe.final_learning_rate / recipe.learning_rate
     progress = min(1.0, (step - warm) / max(1, steps - 1 - warm))
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

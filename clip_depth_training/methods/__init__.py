@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 METHODS = {
     "space_clip": "clip_depth_training.methods.space_clip:SpaceClipMethod",
     "moa_depth_clip": "clip_depth_training.methods.moa_depth_clip:MoaDepthClipMethod",
+    "depth_blip2": "clip_depth_training.methods.depth_blip2:DepthBlip2Method",
     "clip": "clip_depth_training.methods.clip:ClipMethod",
 }
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 import clip_depth_training
 from clip_depth_ros.errors import BadInput
@@ -47,6 +48,19 @@ def test_values_can_be_replaced_on_the_command_line():
     assert (recipe.train_size, recipe.steps, recipe.epochs, recipe.augmentation.blur) == ((32, 48), 7, None, 1.0)
 
 
+def test_a_schedule_and_few_samples_survive_being_written(tmp_path):
+    changes = ["schedule={every: 20}", "samples=16", "validation_samples=8"]
+    recipe = Recipe.load("space_clip_nyu", changes)
+    assert (recipe.schedule.every, recipe.schedule.factor) == (20, 0.1)
+    (tmp_path / "recipe.yaml").write_text(as_yaml(recipe))
+    assert Recipe.load(tmp_path / "recipe.yaml") == recipe
+
+
+def test_a_recipe_without_new_keys_is_written_as_before():
+    """A training that was begun before they existed must be resumable."""
+    assert not {"schedule", "samples", "validation_samples"} & set(yaml.safe_load(as_yaml(Recipe.load("demo_clip"))))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -69,6 +83,13 @@ def test_values_can_be_replaced_on_the_command_line():
         ("epochs", "key=value"),
         ("epochs=[", "not YAML"),
         ("method=magic", "space_clip"),
+        ("samples=0", "samples of the recipe space_clip_nyu is 0"),
+        ("validation_samples=-1", "at least 1"),
+        ("schedule=20", "a section"),
+        ("schedule.evry=20", "did you mean every?"),
+        ("schedule.factor=0.1", "incomplete"),
+        ("schedule={every: 0}", "every must be at least 1"),
+        ("schedule={every: 2, factor: 1.5}", "at most 1"),
     ],
 )
 def test_bad_values_are_one_sentence(change, said):

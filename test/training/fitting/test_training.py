@@ -14,6 +14,7 @@ from clip_depth_training.fitting.averaging import RunningAverage, exchanged
 from clip_depth_training.fitting.fit import fit, precision
 from clip_depth_training.fitting.pictures import row
 from clip_depth_training.fitting.training import MethodTraining, rate
+from clip_depth_training.recipe import StepSchedule
 
 
 def test_the_learning_rate_is_the_papers(tiny_recipe):
@@ -24,6 +25,22 @@ def test_the_learning_rate_is_the_papers(tiny_recipe):
     assert rates[-1] == pytest.approx(1e-6)
     middle = 1e-6 + (1e-4 - 1e-6) * 0.5 * (1 + math.cos(math.pi * 450 / 949))
     assert rates[500] == pytest.approx(middle)
+
+
+def test_the_learning_rate_can_fall_in_steps(tiny_recipe):
+    """As torch's StepLR(20, 0.1) has it, over 50 passes of 3 steps."""
+    recipe = replace(tiny_recipe, steps=None, epochs=50, schedule=StepSchedule(20, 0.1), warm_up=0.0)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    reference = torch.optim.lr_scheduler.StepLR(optimizer, 20, 0.1)
+    for epoch in range(50):
+        expected = reference.get_last_lr()[0]
+        assert [rate(recipe, 3 * epoch + step, 150) for step in range(3)] == pytest.approx([expected] * 3)
+        optimizer.step()
+        reference.step()
+    counted = replace(tiny_recipe, steps=10, schedule=StepSchedule(4, 0.5), warm_up=0.3)
+    rates = [rate(counted, step, 10) for step in range(10)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25])
 
 
 @pytest.mark.parametrize("everywhere", [True, False])
