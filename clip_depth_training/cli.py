@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("clip_depth_training.fitting.fit", "train what a recipe says"),
     "evaluate": ("clip_depth_training.evaluation.evaluate", "measure weights beside the trivial predictions"),
     "export": ("clip_depth_training.export", "turn a training checkpoint into the files the node loads"),
+    "zero-shot": ("clip_depth_training.zero_shot", "write DepthCLIP's head, which needs words and no training"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ _KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str, Callable[[Any],
     (("encoder.model", "encoder.weights", "device", "precision"), _is_string, "a string", str),
     (("depth_clip.template", "depth_clip.variant"), _is_string, "a string", str),
     (("encoder.input_size",), _list_of(_is_whole), "a list of two whole numbers", tuple),
-    (("depth_clip.bins",), _list_of(_is_number), "a list of numbers", _floats),
-    (("depth_clip.temperature",), _is_number, "a number", float),
+    (("depth_clip.bins", "depth_blip2.bins"), _list_of(_is_number), "a list of numbers", _floats),
+    (("depth_clip.temperature", "depth_blip2.temperature"), _is_number, "a number", float),
 )
 
 
@@ -69,6 +69,8 @@ class EstimatorConfig:
         depth_clip_bins: the distance in metres of each class word.
         depth_clip_temperature: divides DepthCLIP's logits.
         depth_clip_variant: the patch features it compares with the words: ``attnpool``, ``released`` or ``tokens``.
+        depth_blip2_bins: the distance in metres of each prompt, for a head with fixed distances.
+        depth_blip2_temperature: what its maps are divided by before the softmax over the prompts.
     """
 
     heads: tuple[str, ...] = ("space_clip",)
@@ -83,6 +85,8 @@ class EstimatorConfig:
     depth_clip_bins: tuple[float, ...] = (0.0,)
     depth_clip_temperature: float = 0.0
     depth_clip_variant: str = ""
+    depth_blip2_bins: tuple[float, ...] = (0.0,)
+    depth_blip2_temperature: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.heads or len(set(self.heads)) != len(self.heads):
@@ -91,22 +95,22 @@ class EstimatorConfig:
             raise BadInput(f"Parameter precision is {self.precision!r}: it must be one of {', '.join(PRECISIONS)}.")
         if reason := input_size_problem(self.encoder_input_size):
             raise BadInput(f"Parameter {reason}")
-        if options := self.depth_clip:
+        if options := self.options("depth_clip"):
             from clip_depth_ros.depth.heads.depth_clip import check_options
 
             check_options(**options)
+        if any(self.depth_blip2_bins) and (reason := distances_problem("depth_blip2.bins", self.depth_blip2_bins)):
+            raise BadInput(f"Parameter {reason}")
 
-    @property
-    def depth_clip(self) -> dict[str, Any]:
-        """The options of DepthCLIP that were set, by their names in its configuration."""
-        options = {
-            "classes": self.depth_clip_classes if any(self.depth_clip_classes) else (),
-            "template": self.depth_clip_template,
-            "bins": self.depth_clip_bins if any(self.depth_clip_bins) else (),
-            "temperature": self.depth_clip_temperature,
-            "variant": self.depth_clip_variant,
+    def options(self, method: str) -> dict[str, Any]:
+        """Returns the options of head ``method`` that were set, by their names in its configuration."""
+        prefix = f"{method}_"
+        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): value
+            for name, value in named.items()
+            if (any(value) if isinstance(value, tuple) else value)
         }
-        return {name: value for name, value in options.items() if value}
 
     @classmethod
     def from_yaml(cls, location: str | Path) -> EstimatorConfig:
@@ -141,6 +145,13 @@ def input_size_problem(size: Sequence[int]) -> str:
     if len(size) == 2 and (not any(size) or all(0 < side <= 4096 for side in size)):
         return ""
     return f"encoder.input_size is {list(size)}: give height and width in pixels, or [0, 0] for the encoder's own."
+
+
+def distances_problem(name: str, distances: Sequence[float]) -> str:
+    """Returns what is wrong with a list of distances in metres called ``name``, as one sentence, or an empty string."""
+    if len(distances) >= 2 and all(0 < value <= 1000 for value in distances):
+        return ""
+    return f"{name} is {list(distances)}: give at least two distances in metres, above 0 and up to 1000."
 
 
 def read_parameters(path: Path) -> dict[str, Any]:

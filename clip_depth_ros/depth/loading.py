@@ -65,15 +65,15 @@ def load_network(config: EstimatorConfig) -> LoadedNetwork:
 
 def _stored_head(checkpoint: Checkpoint, config: EstimatorConfig, encoder: SharedEncoder) -> DepthHead:
     head = checkpoint.build_head()
+    head = head.with_options(**config.options(head.method))
     if isinstance(head, DepthClipHead):
-        head = head.with_options(**config.depth_clip)
         head.config.check_encoder(encoder)
     return head
 
 
 def _zero_shot_head(config: EstimatorConfig, encoder: SharedEncoder) -> DepthClipHead:
     """Builds DepthCLIP from CLIP alone: the text tower of the encoder's own model embeds the prompts, once."""
-    settings = DepthClipConfig.for_encoder(encoder, **config.depth_clip)
+    settings = DepthClipConfig.for_encoder(encoder, **config.options(DepthClipHead.method))
     features = embed_prompts_open_clip(encoder.config.name, _encoder_source(config), settings.prompts)
     return DepthClipHead.from_prompts(settings, features)
 

@@ -13,7 +13,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig, input_size_problem
+from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig, distances_problem, input_size_problem
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.encodings import ENCODINGS
 
@@ -40,6 +40,8 @@ class Settings:
     depth_clip_bins: tuple[float, ...]
     depth_clip_temperature: float
     depth_clip_variant: str
+    depth_blip2_bins: tuple[float, ...]
+    depth_blip2_temperature: float
     main_output: str
     autostart: bool
     image_transport: str
@@ -289,6 +291,20 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Patch features that meet the words: attnpool or released (RN50), tokens (vision transformers); empty takes "
         "the checkpoint's or what suits the encoder.",
         check=_check_option("variant"),
+    ),
+    ParameterSpec(
+        "depth_blip2.bins",
+        (0.0,),
+        "Distance (m) that each prompt of DepthBLIP-2 stands for, for heads with fixed distances; [0.0] takes the "
+        "checkpoint's.",
+        check=lambda bins: distances_problem("depth_blip2.bins", bins) if any(bins) else "",
+    ),
+    ParameterSpec(
+        "depth_blip2.temperature",
+        0.0,
+        "Divides DepthBLIP-2's maps before the softmax over the prompts; 0 takes the checkpoint's.",
+        0.0,
+        1000.0,
     ),
     ParameterSpec(
         "main_output",

@@ -71,8 +71,8 @@ def embed_prompts(prompts: Sequence[str], encoder: str, pretrained: str = "", te
     beside = Path(encoder).with_name(TRAINING_PARTS)
     if not beside.is_file():
         raise BadInput(
-            f"There is no {TRAINING_PARTS} beside {encoder}, so nothing can embed the prompts: set network.text to "
-            "such a file or to a model of open_clip as NAME/TAG, or network.scene_set to none."
+            f"There is no {TRAINING_PARTS} beside {encoder}, so nothing can embed the prompts: name a text tower "
+            "(text), such a file or a model of open_clip as NAME/TAG, or do without prompts (scene_set: none)."
         )
     return _embed_with_parts(beside, prompts)
 
@@ -101,7 +101,7 @@ def _embed_with_parts(path: Path, prompts: Sequence[str]) -> Tensor:
         if not seen[tokenizer([prompt])[0]].all():
             strange = [word for word in prompt.split() if not seen[tokenizer([word])[0]].all()]
             raise BadInput(
-                f"The text tower of {path} never learnt {', '.join(strange) or prompt}: change network.scenes and "
-                "network.templates to words of its captions."
+                f"The text tower of {path} never learnt {', '.join(strange) or prompt}: give prompts of words that its "
+                "captions have."
             )
     return F.normalize(tower.eval()(prompts).float(), dim=-1)

@@ -88,6 +88,8 @@ def test_defaults_are_accepted() -> None:
         ("depth_clip.bins", (1.0, -2.0), "distances in metres"),
         ("depth_clip.temperature", 1e-9, "from 0.001 to 1000"),
         ("depth_clip.variant", "best", "attnpool, released, tokens"),
+        ("depth_blip2.bins", (1.0,), "depth_blip2.bins is [1.0]: give at least two distances"),
+        ("depth_blip2.temperature", -0.5, "from 0 to 1000"),
         ("device", "tpu", "device is 'tpu'"),
         ("precision", "int3", "must be one of 'auto', 'fp32'"),
         ("image_transport", "theora", "must be one of 'raw', 'compressed'"),

@@ -5,12 +5,14 @@ import csv
 import torch
 from lightning.pytorch.callbacks import Callback
 from rooms_on_disk import write_rooms
+from torch import nn
 
 from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_training.augmentation import AugmentationConfig
 from clip_depth_training.methods.space_clip import SpaceClipMethodConfig
+from clip_depth_training.methods.text import TextTower, save_training_parts
 from clip_depth_training.recipe import Recipe
 
 
@@ -21,6 +23,16 @@ def write_encoder(file, size=32, width=32, layers=12, seed=7):
     encoder = SharedEncoder(EncoderConfig(name="tiny", vision=vision, embed_dim=16))
     save_checkpoint(file, CheckpointMetadata(method=ENCODER_ONLY, encoder=encoder.config), encoder=encoder)
     return file
+
+
+def write_text_tower(file, captions, embed_dim=16):
+    """A random text tower of this project that has seen the words of ``captions``."""
+    torch.manual_seed(3)
+    text = TextTower(embed_dim, width=32, layers=1, context_length=16)
+    text(captions)
+    sizes = {"embed_dim": embed_dim, "text_width": 32, "text_layers": 1, "context_length": 16}
+    save_training_parts(file, text, nn.Linear(2, 2), sizes)
+    return text.eval()
 
 
 def network(encoder, **changes):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder import EncoderFeatures
+from clip_depth_ros.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class DepthHead(nn.Module, ABC):
     def note(self) -> str:
         """What whoever starts this head should be told, one sentence; empty for most."""
         return ""
+
+    def with_options(self, **options: Any) -> DepthHead:
+        """Returns this head with settings of its configuration changed that need no training.
+
+        Raises:
+            BadInput: a setting that the weights fix, or one that makes no sense.
+        """
+        if options:
+            raise BadInput(f"Head {self.method} has no settings beside its weights, but {', '.join(options)} is given.")
+        return self
 
     @abstractmethod
     def forward(self, features: EncoderFeatures, output_size: tuple[int, int]) -> DepthPrediction:

@@ -162,6 +162,23 @@ class DepthBlip2Head(DepthHead):
         self.register_buffer("token_ids", padded, persistent=False)
         self.register_buffer("token_mask", None if bool(mask.all()) else mask, persistent=False)
 
+    def with_options(self, **options: Any) -> DepthBlip2Head:
+        """Returns this head with other distances or another temperature, on the same Q-Former.
+
+        Raises:
+            BadInput: an option that makes no sense, or distances for a head that has learnt its own.
+        """
+        if not options:
+            return self
+        if "bins" in options and self.config.adaptive != "fixed":
+            raise BadInput(
+                "depth_blip2.bins is given, but the checkpoint's distances come from an MLP that was trained: leave "
+                "the parameter out, or give a checkpoint with fixed distances."
+            )
+        head = type(self)(replace(self.config, **options))
+        head.load_state_dict(self.state_dict())
+        return head.requires_grad_(False).eval()
+
     @property
     def layers(self) -> frozenset[int]:
         """The one hidden state it reads."""

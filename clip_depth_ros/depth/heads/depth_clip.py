@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clip_depth_ros.depth.config import distances_problem
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.heads.base import DepthHead, DepthPrediction
 from clip_depth_ros.depth.prompts import prompts_of
@@ -135,10 +136,8 @@ def check_options(
         raise BadInput(f"depth_clip.variant is {variant!r}: it must be one of {', '.join(VARIANTS)}.")
     if template is not None or classes is not None:
         prompts_of("{class}" if template is None else template, ["far"] if classes is None else classes)
-    if bins is not None and (len(bins) < 2 or not all(0 < value <= 1000 for value in bins)):
-        raise BadInput(
-            f"depth_clip.bins is {list(bins)}: give at least two distances in metres, above 0 and up to 1000."
-        )
+    if bins is not None and (reason := distances_problem("depth_clip.bins", bins)):
+        raise BadInput(reason)
     if classes is not None and bins is not None and len(classes) != len(bins):
         raise BadInput(
             f"DepthCLIP has {len(classes)} class words (depth_clip.classes) and {len(bins)} distances "

@@ -16,6 +16,7 @@ from clip_depth_ros.depth import heads
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from clip_depth_ros.depth.encoder import EncoderFeatures
 from clip_depth_ros.depth.estimator import DepthEstimator
+from clip_depth_ros.depth.heads.base import DepthPrediction
 from clip_depth_ros.depth.heads.depth_blip2 import (
     BINS,
     PROMPTS,
@@ -289,3 +290,31 @@ def test_a_tower_of_another_width_is_refused() -> None:
     narrow = EncoderFeatures({11: torch.randn(1, 17, 16)}, (4, 4), 1)
     with pytest.raises(BadInput, match="32 wide, but the encoder's are 16 wide"):
         small_head()(narrow, (8, 8))
+
+
+def test_distances_and_temperature_are_set_in_the_node_s_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "both.safetensors"
+    save_checkpoint(file, CheckpointMetadata("depth_blip2", tiny_encoder().config), small_head(), tiny_encoder())
+    image = np.random.default_rng(2).integers(0, 255, (48, 80, 3), np.uint8)
+
+    def found(options: str) -> DepthPrediction:
+        text = f"/**: {{ros__parameters: {{heads: [depth_blip2], weights: [{file}], depth_blip2: {{{options}}}}}}}"
+        (tmp_path / "node.yaml").write_text(text)
+        return DepthEstimator.from_config(tmp_path / "node.yaml", "cpu")(image)["depth_blip2"]
+
+    stored = found("temperature: 0.0")
+    assert stored.valid_range == (0.5, 5.0)
+    doubled = found("bins: [1.0, 4.0, 10.0]")
+    assert doubled.valid_range == (1.0, 10.0)
+    torch.testing.assert_close(doubled.depth, 2 * stored.depth)
+    assert found("temperature: 1000.0").depth.numpy() == pytest.approx(2.5, abs=0.01)  # the mean: no prompt wins
+    with pytest.raises(BadInput, match=r"3 prompts .* but 2 bins"):
+        found("bins: [1.0, 4.0]")
+    with pytest.raises(BadInput, match=r"depth_blip2\.bins is \[1\.0\]: give at least two"):
+        found("bins: [1.0]")
+
+
+def test_learnt_distances_are_not_overwritten() -> None:
+    with pytest.raises(BadInput, match="come from an MLP that was trained"):
+        small_head(adaptive="published").with_options(bins=(1.0, 2.0, 3.0))
+    assert small_head(adaptive="published").with_options(temperature=2.0).config.temperature == 2.0

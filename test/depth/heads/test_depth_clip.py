@@ -510,6 +510,6 @@ def test_parameters_of_the_wrong_kind(name: str, value: object, message: str) ->
 def test_parameters_left_empty_are_the_heads_own() -> None:
     empty = {"classes": [""], "bins": [0.0], "temperature": 0, "template": "", "variant": ""}
     config = EstimatorConfig.from_parameters({f"depth_clip.{name}": value for name, value in empty.items()}, "a file")
-    assert config.depth_clip == {}
+    assert config.options("depth_clip") == {}
     set_one = EstimatorConfig.from_parameters({"depth_clip.bins": [1, 2.5]}, "a file")
-    assert set_one.depth_clip == {"bins": (1.0, 2.5)}
+    assert set_one.options("depth_clip") == {"bins": (1.0, 2.5)}

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import checkpoint, log_of, recipe_in, same_weights, write_encoder
-from torch import nn
+from tiny import checkpoint, log_of, recipe_in, same_weights, write_encoder, write_text_tower
 
 from clip_depth_ros.depth.checkpoint import load_checkpoint
 from clip_depth_ros.depth.estimator import DepthEstimator
@@ -29,10 +28,10 @@ from clip_depth_training.methods import METHODS
 from clip_depth_training.methods.base import Provenance
 from clip_depth_training.methods.moa_depth_clip import MoaDepthClipMethodConfig, moa_losses
 from clip_depth_training.methods.prompts import NYU_SCENES, OUTDOOR_SCENES, TRAINING_PARTS, embed_prompts, fill
-from clip_depth_training.methods.text import TextTower, save_training_parts
 from clip_depth_training.recipe import Recipe
 
 SCENES = ("kitchen", "long corridor")
+CAPTIONS = tuple(f"a photo of a {scene}" for scene in SCENES)
 
 
 @pytest.fixture(autouse=True)
@@ -41,22 +40,12 @@ def registered(monkeypatch):
     monkeypatch.setitem(HEADS, "moa_depth_clip", MoaDepthClipHead)
 
 
-def write_text_tower(file, embed_dim=16):
-    """A random text tower of this project that has seen the words of a few captions."""
-    torch.manual_seed(3)
-    text = TextTower(embed_dim, width=32, layers=1, context_length=16)
-    text([f"a photo of a {scene}" for scene in SCENES])
-    sizes = {"embed_dim": embed_dim, "text_width": 32, "text_layers": 1, "context_length": 16}
-    save_training_parts(file, text, nn.Linear(2, 2), sizes)
-    return text.eval()
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     """A recipe that trains in seconds, with an encoder that has its text tower beside it."""
     folder = tmp_path_factory.mktemp("moa")
     encoder = write_encoder(folder / "encoder.safetensors")
-    write_text_tower(folder / TRAINING_PARTS)
+    write_text_tower(folder / TRAINING_PARTS, CAPTIONS)
     network = MoaDepthClipMethodConfig(
         encoder=str(encoder),
         scenes=SCENES,
@@ -204,7 +193,7 @@ def test_an_encoder_of_16_bits_gives_nearly_the_same_metres(method, batch):
 
 
 def test_the_context_is_the_mean_of_the_prompts_directions(method, recipe, tmp_path):
-    text = write_text_tower(tmp_path / "same.safetensors")
+    text = write_text_tower(tmp_path / "same.safetensors", CAPTIONS)
     with torch.no_grad():
         embeddings = text([f"a photo of a {scene}" for scene in SCENES])
     expected = (embeddings / embeddings.norm(dim=1, keepdim=True)).mean(dim=0)
@@ -219,7 +208,7 @@ def test_the_context_is_the_mean_of_the_prompts_directions(method, recipe, tmp_p
 
 def test_words_without_a_text_tower_are_refused(recipe, tmp_path):
     lonely = write_encoder(tmp_path / "encoder.safetensors")
-    with pytest.raises(BadInput, match=r"no clip_training\.safetensors beside .* set network\.text"):
+    with pytest.raises(BadInput, match=r"no clip_training\.safetensors beside .* name a text tower"):
         replace(recipe, network=replace(recipe.network, encoder=str(lonely))).build()
     with pytest.raises(BadInput, match="never learnt dinette:"):
         replace(recipe, network=replace(recipe.network, scenes=("kitchen", "dinette"))).build()
