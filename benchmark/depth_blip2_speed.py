@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from benchmark.hardware import hardware
+from benchmark.turns import take_turns, write_report
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_ros.depth.heads.depth_blip2 import TOKEN_IDS, DepthBlip2Config, DepthBlip2Head, flip_averaged
 from clip_depth_ros.depth.heads.qformer import QFormerConfig
 from clip_depth_ros.depth.importers.blip2_names import qformer_tensors
-from clip_depth_ros.files import replacing
 
 SAME = 1e-4
 """Metres: largest difference between the two ways in fp32."""
@@ -119,32 +117,9 @@ def ours(encoder: SharedEncoder, head: DepthBlip2Head) -> Way:
     return lambda pixels, size: flip_averaged(encode, head, pixels, size).depth
 
 
-def seconds(way: Way, pixels: Tensor, size: tuple[int, int]) -> float:
-    """Returns how long one picture takes."""
-    start = time.perf_counter()
-    way(pixels, size)
-    if pixels.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def take_turns(
-    ways: dict[str, Way],
-    pixels: Tensor,
-    size: tuple[int, int],
-    rounds: int,
-) -> dict[str, list[float]]:
-    """Returns the seconds of every way in every round; prints a row for each round."""
-    for way in ways.values():
-        way(pixels, size)  # the constants, caches and threads of a first run
-    print("| round | " + " | ".join(f"{name} [ms]" for name in ways) + " |" + "\n" + "|---" * (len(ways) + 1) + "|")
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds):
-        for name, way in ways.items():
-            taken[name].append(seconds(way, pixels, size))
-        cells = " | ".join(f"{1000 * values[-1]:.1f}" for values in taken.values())
-        print(f"| {number + 1} | {cells} |", flush=True)
-    return taken
+def bound(ways: dict[str, Way], pixels: Tensor, size: tuple[int, int]) -> dict[str, Callable[[], Tensor]]:
+    """Returns the ways with what they are run on."""
+    return {name: partial(way, pixels, size) for name, way in ways.items()}
 
 
 def errors(depth: Tensor, exact: Tensor) -> dict[str, float]:
@@ -180,14 +155,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any] | None:
     print(f"fp32: largest difference between the two ways {difference:.1e} m (allowed {SAME:.0e}).\n")
     if difference > SAME:
         return None
-    taken = take_turns({"plain": plain, "ours": way}, pictures[0], size, arguments.rounds)
+    ways: dict[str, Way] = {"plain": plain, "ours": way}
+    taken = take_turns(bound(ways, pictures[0], size), arguments.rounds, device)
     ratios = [slow / fast for slow, fast in zip(taken["plain"], taken["ours"])]
     ratio = statistics.median(taken["plain"]) / statistics.median(taken["ours"])
     print(f"\n{len(TOKEN_IDS)} prompts, flip averaging, fp32: {ratio:.2f} times faster ", end="")
     print(f"({min(ratios):.2f} to {max(ratios):.2f} by round).\n")
     fast = fast_ways(encoder, head, device)
     found = {name: errors(torch.cat([run(p, size) for p in pictures]), exact) for name, run in fast.items()}
-    turns = take_turns({"fp32": way, **fast}, pictures[0], size, arguments.rounds)
+    turns = take_turns(bound({"fp32": way, **fast}, pictures[0], size), arguments.rounds, device)
     print_precisions(turns, found)
     return {
         "largest_difference_m": difference,
@@ -235,11 +211,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if report is None:
         print("The two ways do not give the same depth.", file=sys.stderr)
         return 1
-    settings = {key: str(value) for key, value in vars(arguments).items()}
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({"settings": settings, "hardware": hardware(), **report}, indent=2))
-    machine = ", ".join(f"{key} {value}" for key, value in hardware().items())
-    print(f"\nMeasured on: {machine}, {torch.get_num_threads()} threads. Wrote {arguments.output}.")
+    write_report(arguments.output, arguments, report)
     return 0
 
 
