@@ -17,7 +17,8 @@ from torch import Tensor
 from clip_depth_ros.depth.checkpoint import ENCODER_ONLY, load_checkpoint, read_metadata, save_checkpoint
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
-from clip_depth_training.evaluation.report import read_report, tensors_hash
+from clip_depth_training.evaluation.stored import StoredReport, read_report
+from clip_depth_training.evaluation.weights import tensors_hash
 from clip_depth_training.fitting.fit import RECIPE_FILE
 from clip_depth_training.methods.base import Method
 from clip_depth_training.provenance import provenance_of
@@ -121,14 +122,15 @@ def export(
         The files.
 
     Raises:
-        BadInput: the report is of other weights, there is no head or encoder to put together, numbers too large for
-            16 bits, training data that cannot be described, or a folder that cannot be written.
+        BadInput: the report is of other weights or another method, there is no head or encoder to put together,
+            numbers too large for 16 bits, training data that cannot be described, or a folder that cannot be written.
     """
     method = trained.method
     encoder = getattr(method, "encoder", None)
     if half:
         _round(method if whole else method.trained)
-    measured, metrics = read_report(report) if report is not None else ({}, ())
+    measured = None if report is None else read_report(report)
+    metrics = () if measured is None else measured.rows_of(recipe.method)
     told = ", ".join(filter(None, (_TOLD[trained.weights], trained.note)))
     provenance = provenance_of(recipe, method, trained.steps, told, metrics)
     existed = output.exists()
@@ -138,8 +140,8 @@ def export(
             files = method.export(Path(folder), provenance)
             if whole:
                 _add_encoder(files, encoder, recipe)
-            if report is not None:
-                _check_measured(measured, files, report)
+            if measured is not None:
+                _check_measured(measured, files, recipe.method)
             return [_moved(file, output / file.name) for file in files]
     except OSError as error:
         raise BadInput(
@@ -216,17 +218,19 @@ def _is_head(file: Path) -> bool:
         return False
 
 
-def _check_measured(measured: dict[str, Any], files: list[Path], report: Path) -> None:
+def _check_measured(measured: StoredReport, files: list[Path], method: str) -> None:
     """Refuses a report that was measured with other weights than those in ``files``."""
+    heads = measured.heads_of(method)
     for file in filter(_is_head, files):
-        if tensors_hash(load_checkpoint(file).head) == measured["head_tensors"]:
+        if tensors_hash(load_checkpoint(file).head) in {head["head_tensors"] for head in heads}:
             return
     if not any(map(_is_head, files)):
         identities = {read_metadata(file).encoder_identity for file in files if _is_encoder(file)}
-        if measured["encoder_identity"] in identities:
+        if identities & {head["encoder_identity"] for head in heads}:
             return
+    names = ", ".join(head["file"] or head["method"] for head in heads)
     raise BadInput(
-        f"{report} was measured with other weights ({measured['file']}): export first, with the same --weights and "
+        f"{measured.path} was measured with other weights ({names}): export first, with the same --weights and "
         "--half, measure those files, then export again with --metrics."
     )
 

@@ -35,6 +35,7 @@ def zero_shot_head(
     config = DepthClipConfig.for_encoder(tower, **options)
     head = DepthClipHead.from_prompts(config, embed_prompts(config.prompts, encoder, pretrained, text))
     words = ", ".join(config.classes)
+    tower_of = Path(text).name if text.endswith(".safetensors") else text or tower.config.name
     metadata = CheckpointMetadata(
         method=head.method,
         encoder=tower.config,
@@ -42,7 +43,7 @@ def zero_shot_head(
         trained_on=f"no depth at all: prompts {config.template!r} with {words}.",
         training_intrinsics="none",
         licence=licence,
-        source=f"clip-depth-train zero-shot, words embedded by the text tower of {text or tower.config.name}",
+        source=f"clip-depth-train zero-shot, words embedded by the text tower of {tower_of}",
     )
     save_checkpoint(output, metadata, head=head)
     return head

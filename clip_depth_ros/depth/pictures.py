@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -34,21 +34,51 @@ def side_by_side(
     Returns:
         ``(H', W', 3)`` uint8 RGB.
     """
-    nearest, farthest = depth_range(predicted if truth is None else truth)
-    scale = (f"{nearest:.1f} m", f"{farthest:.1f} m")
-    bar = colourise(np.linspace(max(nearest, 1e-3), farthest, _TILE_WIDTH, dtype=np.float32)[None], nearest, farthest)
-    tiles = [
-        _tile(rgb, f"image {subtitle}".strip()),
-        _tile(_on_grey(predicted, colourise(predicted, nearest, farthest)), "predicted depth", bar, scale),
-    ]
+    colours = _DepthColours(predicted if truth is None else truth)
+    tiles = [_tile(rgb, f"image {subtitle}".strip()), colours.tile(predicted, "predicted depth")]
     if truth is not None:
-        tiles.append(_tile(_on_grey(truth, colourise(truth, nearest, farthest)), "ground truth", bar, scale))
+        tiles.append(colours.tile(truth, "ground truth"))
         error = np.abs(predicted - truth) / truth
         ramp = error_colours(np.linspace(0, LARGEST_ERROR, _TILE_WIDTH, dtype=np.float32)[None])
         tiles.append(_tile(error_colours(error), "relative error", ramp, ("0", f"{LARGEST_ERROR:.0%} and more")))
-    gap = np.full((tiles[0].shape[0], _GAP, 3), _BACKGROUND, np.uint8)
-    row = [part for tile in tiles for part in (tile, gap)][:-1]
-    return _framed(np.hstack(row))
+    return _row(tiles)
+
+
+def beside_truth(
+    rgb: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], subtitle: str = ""
+) -> np.ndarray:
+    """Returns one picture: image, ground truth, and several predictions of it, all depth on one colour scale.
+
+    The scale is from the 2nd to the 98th percentile of the truth, or of all predictions where it has no reading.
+
+    Args:
+        rgb: ``(H, W, 3)`` uint8 RGB.
+        truth: ``(H, W)`` float32 metres, NaN = no reading (grey).
+        predictions: likewise, by the title of each.
+        subtitle: follows the image's title.
+
+    Returns:
+        ``(H', W', 3)`` uint8 RGB.
+    """
+    colours = _DepthColours(truth if np.isfinite(truth).any() else np.hstack(list(predictions.values())))
+    tiles = [_tile(rgb, f"image {subtitle}".strip()), colours.tile(truth, "ground truth")]
+    return _row([*tiles, *(colours.tile(depth, title) for title, depth in predictions.items())])
+
+
+class _DepthColours:
+    """One colour scale for several depth maps, from the 2nd to the 98th percentile of ``depth`` ``(H, W)``."""
+
+    def __init__(self, depth: np.ndarray) -> None:
+        self._nearest, self._farthest = depth_range(depth)
+        ramp = np.linspace(max(self._nearest, 1e-3), self._farthest, _TILE_WIDTH, dtype=np.float32)
+        self._bar = self._colourise(ramp[None])
+
+    def tile(self, depth: np.ndarray, title: str) -> np.ndarray:
+        ends = (f"{self._nearest:.1f} m", f"{self._farthest:.1f} m")
+        return _tile(_on_grey(depth, self._colourise(depth)), title, self._bar, ends)
+
+    def _colourise(self, depth: np.ndarray) -> np.ndarray:
+        return colourise(depth, self._nearest, self._farthest)
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -62,6 +92,11 @@ def error_colours(error: np.ndarray) -> np.ndarray:
         levels = np.nan_to_num(np.clip(error / LARGEST_ERROR, 0.0, 1.0) * 255.0).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     return _on_grey(error, colours)
+
+
+def _row(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((tiles[0].shape[0], _GAP, 3), _BACKGROUND, np.uint8)
+    return _framed(np.hstack([part for tile in tiles for part in (tile, gap)][:-1]))
 
 
 def _on_grey(values: np.ndarray, colours: np.ndarray) -> np.ndarray:

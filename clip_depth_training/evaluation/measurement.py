@@ -1,4 +1,4 @@
-"""Measuring a head on a data set: the node's own computation against ground truth, beside the trivial predictions."""
+"""Measuring heads on a data set: the node's own computation against ground truth, beside the trivial predictions."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Measurement:
         baseline: where the trivial predictions come from.
         images: pictures measured.
         without_ground_truth: pictures with no ground truth that counts; they are in no average.
-        unknown_cameras: pictures measured without intrinsics: metric depth is for the head's canonical focal length.
+        unknown_cameras: pictures measured without intrinsics: metric depth is for a head's canonical focal length.
         remarks: what else a reader must know about the data set: pictures left out, and its own notes.
-        figures: the nine metrics by predictor and scaling.
+        figures: the nine metrics by predictor (the heads, then the trivial ones) and scaling.
     """
 
     description: dict[str, Any]
@@ -62,24 +62,30 @@ def batches(data: DepthDataSet) -> Iterator[list[Sample]]:
         yield waiting
 
 
-def predict(estimator: DepthEstimator, head: str, samples: Sequence[Sample], protocol: Protocol) -> Tensor:
-    """Returns the head's depth ``(B, H, W)`` float32 metres on the CPU, as the node computes it.
+def predict(estimator: DepthEstimator, samples: Sequence[Sample], protocol: Protocol) -> dict[str, Tensor]:
+    """Returns every head's depth ``(B, H, W)`` float32 metres on the CPU, as the node computes it: on one encode.
 
     Args:
         estimator: the network.
-        head: name of the head.
         samples: pictures of one size, all with intrinsics or all without.
         protocol: its size, and whether to average with the mirrored pictures' depth.
     """
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     known = [sample.intrinsics for sample in samples if sample.intrinsics is not None]
     matrices = np.stack(known) if known else None
-    depth = estimator(images, matrices, protocol.size, tokens=False)[head].depth.float()
+    depths = _depths(estimator, images, matrices, protocol.size)
     if protocol.flip:
         turned = None if matrices is None else mirrored(matrices, images.shape[2])
-        other = estimator(images.flip(2), turned, protocol.size, tokens=False)[head].depth.float()
-        depth = (depth + other.flip(2)) / 2
-    return depth.cpu()
+        others = _depths(estimator, images.flip(2), turned, protocol.size)
+        depths = {head: (depth + others[head].flip(2)) / 2 for head, depth in depths.items()}
+    return {head: depth.cpu() for head, depth in depths.items()}
+
+
+def _depths(
+    estimator: DepthEstimator, images: Tensor, matrices: NDArray[np.float64] | None, size: tuple[int, int] | None
+) -> dict[str, Tensor]:
+    result = estimator(images, matrices, size, tokens=False)
+    return {head: prediction.depth.float() for head, prediction in result.items()}
 
 
 def mirrored(intrinsics: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -95,10 +101,8 @@ def ground_truth(samples: Sequence[Sample], size: tuple[int, int] | None) -> Ten
     return truth if size is None else F.interpolate(truth[:, None], size, mode="nearest-exact")[:, 0]
 
 
-def measure(
-    estimator: DepthEstimator, head: str, data: DepthDataSet, baseline: Baseline, protocol: Protocol
-) -> Measurement:
-    """Measures a head and the trivial predictions on a data set, each metric and median-scaled.
+def measure(estimator: DepthEstimator, data: DepthDataSet, baseline: Baseline, protocol: Protocol) -> Measurement:
+    """Measures all heads and the trivial predictions on a data set, each metric and median-scaled.
 
     Raises:
         BadInput: a damaged file, or no picture has ground truth that counts.
@@ -113,7 +117,7 @@ def measure(
         if not used.any():
             continue
         unknown += sum(sample.intrinsics is None for sample, counts in zip(samples, used) if counts)
-        predictions = {head: predict(estimator, head, samples, protocol)}
+        predictions = predict(estimator, samples, protocol)
         predictions |= baseline.predictions((truth.shape[1], truth.shape[2]))
         for name, depth in predictions.items():
             for scaling, median in SCALINGS:

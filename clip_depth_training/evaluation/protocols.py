@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -118,12 +119,21 @@ def choose_crop(option: str, kind: str, name: str, size: tuple[int, int]) -> str
 
 
 def choose_range(
-    given: tuple[float, float] | None, head: tuple[float, float], data: tuple[float, float], name: str
+    given: tuple[float, float] | None,
+    heads: Mapping[str, tuple[float, float]],
+    data: tuple[float, float],
+    name: str,
 ) -> tuple[float, float]:
-    """Returns the depth range (metres) to measure in: what was asked for, or what head and data set have in common.
+    """Returns the depth range (metres) to measure in: what was asked for, or what heads and data set have in common.
+
+    Args:
+        given: what was asked for, or None.
+        heads: the range of each head, by its name.
+        data: the range of the data set.
+        name: the data set's name, for the message.
 
     Raises:
-        BadInput: the range asked for is none, or head and data set ``name`` have nothing in common.
+        BadInput: the range asked for is none, or the heads and the data set have nothing in common.
     """
     if given is not None:
         if not SMALLEST_DEPTH <= given[0] < given[1] < math.inf:
@@ -131,11 +141,14 @@ def choose_range(
                 f"--range {given[0]:g} {given[1]:g} must be MIN < MAX in metres, with MIN at least {SMALLEST_DEPTH}."
             )
         return given
-    near, far = max(head[0], data[0], SMALLEST_DEPTH), min(head[1], data[1])
+    nearest, farthest = zip(*heads.values(), data)
+    near, far = max(*nearest, SMALLEST_DEPTH), min(farthest)
     if near >= far:
+        called = heads if len(heads) > 1 else ["The head"]
+        told = [f"{head} is for {span[0]:g} to {span[1]:g} m" for head, span in zip(called, heads.values())]
         raise BadInput(
-            f"The head is for {head[0]:g} to {head[1]:g} m and {name} has {data[0]:g} to {data[1]:g} m, which have "
-            "nothing in common: give --range."
+            f"{', '.join(told)} and {name} has {data[0]:g} to {data[1]:g} m, which have nothing in common: give "
+            "--range."
         )
     return near, far
 

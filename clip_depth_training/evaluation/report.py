@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from clip_depth_ros import __version__
-from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint
 from clip_depth_ros.depth.metrics import NAMES
-from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
 from clip_depth_training.evaluation.baselines import CONSTANT, OF_THIS_DATA, ROW_MEANS, Baseline
 from clip_depth_training.evaluation.measurement import Measurement
 from clip_depth_training.evaluation.protocols import SCALINGS
 from clip_depth_training.evaluation.published import PublishedFigures, published_for
+from clip_depth_training.evaluation.weights import Weights
 
 FORMAT = 1
 LABELS = {
@@ -36,65 +31,42 @@ LABELS = {
 }
 _SHORT = 12  # characters of a hash in tables
 _JUDGED = (("abs_rel", "AbsRel", -1), ("a1", "d < 1.25", 1))  # smaller is better, larger is better
-_ROW_KEYS = ("data", "images", "depth_range_m", "predictor", "protocol", *NAMES)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What was measured.
-
-    Attributes:
-        file: name of the head's file.
-        sha256: of that file.
-        head_tensors: SHA-256 of its head's tensors, which stays when only the card in the header changes.
-        metadata: its card.
-        device: where it ran.
-        precision: numbers it ran in.
-    """
-
-    file: str
-    sha256: str
-    head_tensors: str
-    metadata: CheckpointMetadata
-    device: str
-    precision: str
-
-    @classmethod
-    def of(cls, file: Path, device: str, precision: str) -> Weights:
-        """Reads a head's file.
-
-        Raises:
-            BadInput: it is no weight file.
-        """
-        checkpoint = load_checkpoint(file)
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        return cls(file.name, sha256, tensors_hash(checkpoint.head), checkpoint.metadata, device, precision)
-
-    def columns(self) -> dict[str, Any]:
-        """Returns what every row says about the weights."""
-        return {
-            "method": self.metadata.method,
-            "encoder": self.metadata.encoder.name,
-            "encoder_identity": self.metadata.encoder_identity,
-            "weights_sha256": self.sha256,
-            "source": self.metadata.source,
-            "precision": self.precision,
-            "code_version": __version__,
-        }
+_OF_ONE_HEAD = ("method", "weights_sha256", "source")  # columns of trivial rows that several heads do not share
 
 
 class Report:
-    """Everything that was measured for one head; ``measured`` is by the data sets' names."""
+    """Everything that was measured: the heads in order, which share one encoder, and what was found by data set.
 
-    def __init__(self, weights: Weights, measured: Mapping[str, Measurement], all_published: bool = False) -> None:
-        self.weights = weights
+    Attributes:
+        heads: the heads.
+        measured: by the data sets' names.
+        published: papers' figures on such data sets.
+    """
+
+    def __init__(
+        self, heads: Sequence[Weights], measured: Mapping[str, Measurement], all_published: bool = False
+    ) -> None:
+        self.heads = {head.metadata.method: head for head in heads}
         self.measured = measured
         kinds = {str(entry.description["kind"]) for entry in measured.values()}
         self.published = published_for(kinds, all_published)
 
+    @property
+    def _main(self) -> Weights:
+        """The first head: encoder and machine are the same for all."""
+        return next(iter(self.heads.values()))
+
+    @property
+    def _one(self) -> bool:
+        return len(self.heads) == 1
+
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the measured rows, each complete in itself."""
+        """Returns the measured rows, each complete in itself.
+
+        Trivial rows look at no weights: with several heads they name none, with one they repeat its.
+        """
         found = []
+        trivial_columns = self._main.columns() | ({} if self._one else dict.fromkeys(_OF_ONE_HEAD))
         for name, entry in self.measured.items():
             about = {
                 "data": name,
@@ -110,43 +82,46 @@ class Report:
                 "size": None if entry.protocol.size is None else list(entry.protocol.size),
             }
             for (predictor, scaling), figures in entry.figures.items():
-                trivial = predictor != self.weights.metadata.method
+                head = self.heads.get(predictor)
                 found.append(
                     {
                         **about,
                         "predictor": predictor,
-                        "trivial": trivial,
-                        "baseline_of": entry.baseline.source if trivial else None,
+                        "trivial": head is None,
+                        "baseline_of": entry.baseline.source if head is None else None,
                         "scaling": scaling,
                         "protocol": f"{scaling}; {entry.protocol.text}",
-                        **self.weights.columns(),
+                        **(trivial_columns if head is None else head.columns()),
                         **figures,
                     }
                 )
         return found
 
     def verdicts(self) -> list[dict[str, Any]]:
-        """Returns for every data set and scaling whether the head beats the trivial predictions."""
-        method = self.weights.metadata.method
+        """Returns for every data set, scaling and head whether it beats the trivial predictions."""
         return [
-            {"data": name, "scaling": scaling, **verdict(method, entry.figures, scaling, entry.baseline.own)}
+            {
+                "data": name,
+                "scaling": scaling,
+                "predictor": head,
+                **verdict(head, entry.figures, scaling, entry.baseline.own),
+            }
             for name, entry in self.measured.items()
             for scaling, _ in SCALINGS
+            for head in self.heads
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON-ready values; measured and published figures are under different keys."""
-        weights = self.weights
+        """Returns the report as JSON-ready values; measured and published figures are under different keys.
+
+        ``heads`` says what was measured. ``weights`` says the same of one head, for readers that know of one alone;
+        with several it is not there, so that such a reader takes no head's rows for another's.
+        """
+        heads = [head.as_dict() for head in self.heads.values()]
         return {
             "format": FORMAT,
-            "weights": {
-                **weights.columns(),
-                "file": weights.file,
-                "head_tensors": weights.head_tensors,
-                "trained_on": weights.metadata.trained_on,
-                "written_by": weights.metadata.code_version,
-                "device": weights.device,
-            },
+            **({"weights": heads[0]} if self._one else {}),
+            "heads": heads,
             "rows": self.rows(),
             "verdicts": self.verdicts(),
             "published_not_measured_here": [row.row() for row in self.published],
@@ -154,7 +129,7 @@ class Report:
 
     def markdown(self) -> str:
         """Returns the report for people: what all rows have in common, the table, the verdicts, published figures."""
-        lines = [f"# Depth of {self.weights.metadata.method}, measured", "", *self._common(), ""]
+        lines = [f"# Depth of {', '.join(self.heads)}, measured", "", *self._common(), ""]
         lines += ["| data | images | predictor | protocol | " + " | ".join(LABELS.values()) + " |"]
         lines += ["|---|---|---|---|" + "---|" * len(NAMES)]
         for name, entry in self.measured.items():
@@ -162,7 +137,9 @@ class Report:
                 told = (_cell(name), str(entry.images), predictor, scaling, *_numbers(figures))
                 lines.append(f"| {' | '.join(told)} |")
         lines += ["", "Verdict:", ""]
-        lines += [f"- {row['data']}, {row['scaling']}: {row['text']}." for row in self.verdicts()]
+        for row in self.verdicts():
+            told = (row["data"], row["scaling"], *(() if self._one else (row["predictor"],)))
+            lines.append(f"- {', '.join(told)}: {row['text']}.")
         if self.published:
             lines += ["", *_published_table(self.published)]
         return "\n".join(lines) + "\n"
@@ -181,12 +158,9 @@ class Report:
                 temporary.write_text(text, encoding="utf-8")
 
     def _common(self) -> list[str]:
-        weights, card = self.weights, self.weights.metadata
-        lines = [
-            f"- weights: {weights.file}, SHA-256 {weights.sha256[:_SHORT]}, source {card.source}; "
-            f"encoder {card.encoder.name} {card.encoder_identity[:_SHORT]}",
-            f"- trained on: {card.trained_on}",
-            f"- run by: clip_depth_ros {__version__}, {weights.precision}, {weights.device}",
+        lines = [line for head in self.heads.values() for line in _weights_lines(head, alone=self._one)]
+        lines += [
+            f"- run by: clip_depth_ros {__version__}, {self._main.precision}, {self._main.device}",
             "- metric: depth as it is, with the camera's focal length; median-scaled: every image's depth, the trivial "
             "ones too, times median(truth) / median(prediction)",
         ]
@@ -232,33 +206,20 @@ def verdict(
     return {"beats_constant": beaten[CONSTANT], "beats_row_means": beaten[ROW_MEANS], "text": text}
 
 
-def read_report(file: Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """Reads a report for a weight file's card.
-
-    Returns:
-        What it says about the weights it was measured with, and its rows with the keys that the card has.
-
-    Raises:
-        BadInput: the file is no such report.
-    """
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-        weights = {name: str(report["weights"][name]) for name in ("head_tensors", "encoder_identity", "file")}
-        rows = tuple({key: row[key] for key in _ROW_KEYS} for row in report["rows"])
-        if not rows or not all(isinstance(row[name], float) for row in rows for name in NAMES):
-            raise ValueError("no rows, or rows without figures")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{file} is not a report of `clip-depth-train evaluate` ({type(error).__name__}).") from error
-    return weights, rows
-
-
-def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Returns the SHA-256 (hex) of tensors: names, types, shapes and numbers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _weights_lines(weights: Weights, alone: bool) -> list[str]:
+    card = weights.metadata
+    if weights.file is None or weights.sha256 is None:
+        file = f"no file, SHA-256 of the tensors {weights.head_tensors[:_SHORT]}"
+    else:
+        file = f"{weights.file}, SHA-256 {weights.sha256[:_SHORT]}"
+    text = f"{file}, source {card.source}; encoder {card.encoder.name} {card.encoder_identity[:_SHORT]}"
+    if alone:
+        return [f"- weights: {text}", f"- trained on: {card.trained_on}"]
+    near, far = weights.valid_range
+    return [
+        f"- weights of {card.method}: {text}; for {near:g} to {far:g} m",
+        f"- {card.method} was trained on: {card.trained_on}",
+    ]
 
 
 def _published_table(rows: Iterable[PublishedFigures]) -> list[str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.depth.colour import colourise
-from clip_depth_ros.depth.pictures import LARGEST_ERROR, error_colours, side_by_side, stacked
+from clip_depth_ros.depth.pictures import LARGEST_ERROR, beside_truth, error_colours, side_by_side, stacked
 
 SIZES = [(240, 320), (480, 640), (376, 752)]
 
@@ -21,6 +21,10 @@ def _tiles(picture, height, width, count):
     """Cuts the pictures out of the finished one: 400 pixels wide each, 8 apart, below a title of 30."""
     rows = round(400 * height / width)
     return [picture[38 : 38 + rows, 8 + 408 * index : 408 + 408 * index] for index in range(count)]
+
+
+def _columns(picture, count):
+    return [picture[:, 8 + 408 * index : 408 + 408 * index] for index in range(count)]
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -40,6 +44,25 @@ def test_image_prediction_truth_and_error_stand_side_by_side(height, width):
 def test_without_ground_truth_there_are_two_pictures():
     rgb, depth = _frame(240, 320)
     assert side_by_side(rgb, depth).shape[1] == 2 * 400 + 8 + 2 * 8
+
+
+def test_several_predictions_share_the_colours_of_the_truth():
+    rgb, truth = _frame(240, 400)
+    right, far = truth.copy(), truth * 1.5
+    picture = beside_truth(rgb, truth, {"right": right, "far": far}, "7")
+    assert picture.shape[1] == 4 * 400 + 3 * 8 + 2 * 8
+    image, reference, same, other = _tiles(picture, 240, 400, 4)
+    assert np.abs(image.astype(int) - (200, 100, 50)).max() <= 1
+    assert (same == reference).all()
+    nearest, farthest = np.percentile(truth, (2, 98))
+    assert np.abs(other.astype(int) - colourise(far, nearest, farthest)).mean() < 1
+    titles = [part[8:34] for part in _columns(picture, 4)]
+    assert (titles[2] != titles[3]).any()
+    nothing = np.full_like(truth, np.nan)
+    _, empty, shown, _ = _tiles(beside_truth(rgb, nothing, {"right": right, "far": right}), 240, 400, 4)
+    assert (empty == 225).all()
+    # Then the scale is the predictions', whose percentiles are of other samples of the pixels.
+    assert np.abs(shown.astype(int) - reference).mean() < 2
 
 
 def test_no_reading_is_grey_and_not_a_colour_of_the_scale():

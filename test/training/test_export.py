@@ -16,10 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import write_encoder
 
-from clip_depth_ros.depth.checkpoint import load_checkpoint
+from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from clip_depth_ros.depth.config import EstimatorConfig
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.estimator import DepthEstimator
+from clip_depth_ros.depth.heads.depth_clip import DepthClipConfig, DepthClipHead
 from clip_depth_training.cli import main
 from clip_depth_training.data_sets import open_data_set
 from clip_depth_training.export import find_checkpoint, load_trained
@@ -270,6 +271,33 @@ def test_figures_of_a_head_go_into_the_card_of_its_encoder(trained, tmp_path, ca
     assert len(load_checkpoint(tmp_path / "again" / "encoder.safetensors").metadata.metrics) == 6
     assert main([*words, "--half", "-o", str(tmp_path / "half")]) == 2
     assert "measured with other weights" in capsys.readouterr().err
+
+
+def test_of_several_heads_the_card_takes_its_own_rows(trained, tmp_path, capsys):
+    assert export(trained, tmp_path / "first") == 0
+    stored = load_checkpoint(trained / "encoder" / "encoder.safetensors")
+    encoder = stored.build_encoder()
+    prompts = torch.randn(7, encoder.config.embed_dim, generator=torch.Generator().manual_seed(0))
+    words = DepthClipHead.from_prompts(DepthClipConfig.for_encoder(encoder), prompts)
+    card = CheckpointMetadata("depth_clip", encoder.config, stored.metadata.encoder_identity)
+    save_checkpoint(tmp_path / "words.safetensors", card, words)
+    files = [stored.path, tmp_path / "words.safetensors", tmp_path / "first" / "space_clip.safetensors"]
+    report = tmp_path / "report.json"
+    options = ["--data", str(trained / "validation"), "--device", "cpu", "-o", str(report)]
+    assert main(["evaluate", *map(str, files), *options]) == 0
+    assert len(json.loads(report.read_text())["rows"]) == 8
+    assert export(trained, tmp_path / "second", "--metrics", str(report)) == 0
+    own = load_checkpoint(tmp_path / "second" / "space_clip.safetensors").metadata.metrics
+    trivial = ["constant (of this very data)", "row means (of this very data)"]
+    assert [row["predictor"] for row in own[::2]] == ["space_clip", *trivial]
+    assert main(["export", str(trained / "clip"), "--metrics", str(report), "-o", str(tmp_path / "encoder")]) == 0
+    of_encoder = load_checkpoint(tmp_path / "encoder" / "encoder.safetensors").metadata.metrics
+    assert [row["predictor"] for row in of_encoder[::2]] == ["depth_clip", "space_clip", *trivial]
+    assert main(["evaluate", *map(str, files), "--head", "depth_clip", *options]) == 0
+    capsys.readouterr()
+    assert export(trained, tmp_path / "third", "--metrics", str(report)) == 2
+    assert "has no rows of space_clip, only of depth_clip: give a report" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
 
 
 def refusal(capsys, *words):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from measuring import as_the_node, by_numpy, refusal, report, row
 from networks import tiny_encoder, tiny_head
 from pictures_on_disk import picture, prepare, write_nyu, write_picture
 from rooms_on_disk import write_rooms
@@ -15,99 +16,12 @@ from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.config import EstimatorConfig
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.depth.metrics import NAMES
-from clip_depth_training.cli import main
 from clip_depth_training.data_sets import open_data_set
 from clip_depth_training.data_sets.index import Entry, Index
 from clip_depth_training.evaluation.measurement import batches, mirrored, predict
 from clip_depth_training.evaluation.protocols import Protocol
-from clip_depth_training.evaluation.report import read_report, verdict
-
-CANONICAL = 40.0
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Head and encoder in two files, with random weights; depth for a focal length of 40 encoder pixels."""
-    folder = tmp_path_factory.mktemp("weights")
-    encoder = tiny_encoder()
-    card = CheckpointMetadata(
-        method="encoder",
-        encoder=encoder.config,
-        encoder_identity=encoder.identity(),
-        canonical_focal_px=CANONICAL,
-        trained_on="nothing",
-        source="recipe random",
-    )
-    files = (folder / "encoder.safetensors", folder / "head.safetensors")
-    save_checkpoint(files[0], card, encoder=encoder)
-    save_checkpoint(files[1], card, head=tiny_head())
-    return tuple(map(str, files))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An RGB-D folder of two sizes, with holes, and one picture without any ground truth."""
-    root = tmp_path_factory.mktemp("data") / "office"
-    rng = np.random.default_rng(5)
-    for number, (height, width) in enumerate([(48, 64), (48, 64), (60, 50), (48, 64)]):
-        depth = rng.integers(500, 6000, (height, width)).astype(np.uint16)
-        depth[rng.random((height, width)) < 0.2] = 0
-        write_picture(root / "rgb" / f"{number}.png", rng.integers(0, 255, (height, width, 3), np.uint8))
-        write_picture(root / "depth" / f"{number}.png", depth * (number != 3))
-    values = {"fx": 55.0, "fy": 60.0, "cx": 30.0, "cy": 25.0, "depth_scale_units_per_metre": 1000}
-    (root / "intrinsics.json").write_text(json.dumps(values))
-    return root
-
-
-def run(*words):
-    return main(["evaluate", *(str(word) for word in words)])
-
-
-def report(tmp_path, *words):
-    """Runs the command; returns its JSON report and the Markdown beside it."""
-    file = tmp_path / "out" / "report.json"
-    assert run(*words, "--device", "cpu", "-o", file) == 0
-    return json.loads(file.read_text()), file.with_suffix(".md").read_text()
-
-
-def row(found, predictor, scaling):
-    (match,) = [row for row in found["rows"] if (row["predictor"], row["scaling"]) == (predictor, scaling)]
-    return match
-
-
-def by_numpy(predictions, truths, masks, low, high, scale):
-    """The nine metrics, one picture after the other, in plain numpy."""
-    rows = []
-    for guess, truth, mask in zip(predictions, truths, masks):
-        p, t = guess[mask].astype(np.float64), truth[mask].astype(np.float64)
-        p = np.clip(p * (np.median(t) / np.median(p) if scale else 1), low, high)
-        log, ratio = np.log(p) - np.log(t), np.maximum(p / t, t / p)
-        rows.append(
-            [
-                np.mean(np.abs(p - t) / t),
-                np.mean((p - t) ** 2 / t),
-                np.sqrt(np.mean((p - t) ** 2)),
-                np.sqrt(np.mean(log**2)),
-                np.mean(np.abs(np.log10(p) - np.log10(t))),
-                100 * np.std(log),
-                *(np.mean(ratio < 1.25**power) for power in (1, 2, 3)),
-            ]
-        )
-    return dict(zip(NAMES, np.mean(rows, axis=0)))
-
-
-def as_the_node(weights, folder, size=None, flip=False):
-    """Depth of each picture on its own: the estimator's, with the camera."""
-    estimator = DepthEstimator.from_settings(EstimatorConfig(weights=weights, device="cpu", precision="fp32"))
-    found = []
-    for number in range(4):
-        sample = open_data_set(folder).sample(number)
-        image, matrix = sample.image, sample.intrinsics
-        depth = estimator(image, matrix, size)["space_clip"].depth[0].numpy()
-        if flip:
-            depth = (depth + estimator(image[:, ::-1], matrix, size)["space_clip"].depth[0].numpy()[:, ::-1]) / 2
-        found.append((depth, sample.depth))
-    return [pair[0] for pair in found[:3]], [pair[1] for pair in found[:3]]
+from clip_depth_training.evaluation.report import verdict
+from clip_depth_training.evaluation.stored import read_report
 
 
 @pytest.mark.parametrize("scaling", ["metric", "median-scaled"])
@@ -291,10 +205,10 @@ def test_a_mirrored_camera_sees_the_mirrored_picture(weights, folder):
     estimator = DepthEstimator.from_settings(EstimatorConfig(weights=weights, device="cpu", precision="fp32"))
     sample = open_data_set(folder).sample(0)
     plain, averaged = (
-        predict(estimator, "space_clip", [sample], Protocol((0.1, 10.0), flip=flip))[0] for flip in (False, True)
+        predict(estimator, [sample], Protocol((0.1, 10.0), flip=flip))["space_clip"][0] for flip in (False, True)
     )
     turned = type(sample)(np.ascontiguousarray(sample.image[:, ::-1]), sample.depth, sample.intrinsics, "turned")
-    again = predict(estimator, "space_clip", [turned], Protocol((0.1, 10.0), flip=True))[0]
+    again = predict(estimator, [turned], Protocol((0.1, 10.0), flip=True))["space_clip"][0]
     assert torch.allclose(again, averaged.flip(1), rtol=1e-5)
     assert not torch.allclose(plain, averaged, rtol=1e-3)
 
@@ -310,8 +224,9 @@ def test_pictures_show_truth_prediction_and_error(weights, folder, tmp_path):
 
 def test_rows_go_into_a_card_that_info_prints(weights, folder, tmp_path, capsys):
     report(tmp_path, *weights, "--data", folder)
-    told, rows = read_report(tmp_path / "out" / "report.json")
-    assert told["file"] == "head.safetensors"
+    stored = read_report(tmp_path / "out" / "report.json")
+    rows = stored.rows_of("space_clip")
+    assert [head["file"] for head in stored.heads] == ["head.safetensors"]
     assert set(rows[0]) == {"data", "images", "depth_range_m", "predictor", "protocol", *NAMES}
     encoder = tiny_encoder()
     card = CheckpointMetadata(method="space_clip", encoder=encoder.config, metrics=rows)
@@ -321,14 +236,6 @@ def test_rows_go_into_a_card_that_info_prints(weights, folder, tmp_path, capsys)
     shown = " ".join(capsys.readouterr().out.split())
     assert "averaged per image, no crop, no flip averaging; depth 0.1 to 10.0 m" in shown
     assert shown.count("median-scaled") == 3
-
-
-def refusal(capsys, *words):
-    capsys.readouterr()
-    assert run(*words) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert not any("Traceback" in line for line in lines)
-    return lines[-1]  # above it may be the progress of what was read
 
 
 def test_what_cannot_be_measured_is_one_sentence(weights, folder, tmp_path, capsys):

@@ -76,14 +76,24 @@ def test_every_protocol_says_what_it_is():
 
 
 def test_the_depth_range_is_what_head_and_data_have_in_common():
-    assert choose_range(None, (0.001, 10.0), (0.1, 80.0), "set") == (0.1, 10.0)
-    assert choose_range(None, (0.0, 10.0), (0.0, 5.0), "set") == (0.001, 5.0)
-    assert choose_range((0.5, 4.0), (0.001, 10.0), (0.1, 80.0), "set") == (0.5, 4.0)
-    with pytest.raises(BadInput, match="nothing in common"):
-        choose_range(None, (0.1, 1.0), (2.0, 80.0), "set")
+    assert choose_range(None, {"a": (0.001, 10.0)}, (0.1, 80.0), "set") == (0.1, 10.0)
+    assert choose_range(None, {"a": (0.0, 10.0)}, (0.0, 5.0), "set") == (0.001, 5.0)
+    assert choose_range((0.5, 4.0), {"a": (0.001, 10.0)}, (0.1, 80.0), "set") == (0.5, 4.0)
+    with pytest.raises(BadInput, match=r"^The head is for 0.1 to 1 m and set has 2 to 80 m, .* nothing in common"):
+        choose_range(None, {"a": (0.1, 1.0)}, (2.0, 80.0), "set")
     for wrong in ((0.0, 10.0), (4.0, 2.0), (1.0, float("inf")), (float("nan"), 2.0)):
         with pytest.raises(BadInput, match="--range"):
-            choose_range(wrong, (0.1, 10.0), (0.1, 10.0), "set")
+            choose_range(wrong, {"a": (0.1, 10.0)}, (0.1, 10.0), "set")
+
+
+def test_the_depth_range_is_what_all_heads_have_in_common():
+    heads = {"far": (0.5, 80.0), "near": (0.001, 4.0)}
+    assert choose_range(None, heads, (0.1, 10.0), "set") == (0.5, 4.0)
+    assert choose_range(None, heads, (1.0, 3.0), "set") == (1.0, 3.0)
+    assert choose_range((0.1, 10.0), heads, (1.0, 3.0), "set") == (0.1, 10.0)
+    heads["near"] = (0.001, 0.25)
+    with pytest.raises(BadInput, match=r"^far is for 0.5 to 80 m, near is for 0.001 to 0.25 m and set has 0.1 to 10 m"):
+        choose_range(None, heads, (0.1, 10.0), "set")
 
 
 def test_sizes_are_height_by_width():

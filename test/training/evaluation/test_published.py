@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clip_depth_ros.depth.heads import HEADS
 from clip_depth_ros.depth.metrics import NAMES
 from clip_depth_training.evaluation.published import PUBLISHED, published_for
 
@@ -26,6 +27,11 @@ def test_every_row_names_its_source_and_protocol_and_is_json():
     doubtful = [row for row in PUBLISHED if row.method.startswith(("SPACE-CLIP", "MoA-DepthCLIP"))]
     assert len(doubtful) == 8
     assert all("possibly median-scaled" in row.protocol for row in doubtful)
+
+
+def test_every_method_that_can_be_measured_has_published_figures():
+    papers = {row.method.partition(",")[0].lower().replace("-", "") for row in published_for({"nyu_sync"})}
+    assert papers == {name.replace("_", "") for name in HEADS}
 
 
 @pytest.mark.parametrize(
