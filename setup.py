@@ -40,7 +40,9 @@ TRAIN = [
     "scipy>=1.11,<2",
     *BAGS,
 ]
+ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.19,<2"]
 TEST = [
+    *ONNX,
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "torchmetrics>=1.4,<2",
@@ -82,6 +84,7 @@ setup(
         "replay": BAGS,
         "train": TRAIN,
         "blip2": ["tokenizers>=0.15,<1"],  # prompts of one's own for DepthBLIP-2, at import
+        "onnx": ONNX,
         "test": TEST,
         "lint": LINT,
     },

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("clip_depth_ros.commands.infer", "depth of an image, a folder of images or a video"),
     "make-bag": ("clip_depth_ros.commands.make_bag", "turn a folder of RGB (and depth) images into a bag"),
     "import": ("clip_depth_ros.commands.import_weights", "convert published weights for this node"),
+    "export": ("clip_depth_ros.commands.export", "encoder and head as one ONNX file, for TensorRT and ONNX Runtime"),
     "info": ("clip_depth_ros.commands.info", "say what a weight file is"),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from clip_depth_ros.depth.encoder_config import NORMALISATIONS
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.resources import resolve
 
@@ -42,7 +43,8 @@ def _floats(value: Iterable[float]) -> tuple[float, ...]:
 # Names of parameters, what fits them, what that is called, and what becomes of it.
 _KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str, Callable[[Any], Any]], ...] = (
     (("heads", "weights", "depth_clip.classes"), _list_of(_is_string), "a list of strings", tuple),
-    (("encoder.model", "encoder.weights", "device", "precision"), _is_string, "a string", str),
+    (("encoder.model", "encoder.weights", "encoder.normalisation"), _is_string, "a string", str),
+    (("device", "precision"), _is_string, "a string", str),
     (("depth_clip.template", "depth_clip.variant"), _is_string, "a string", str),
     (("encoder.input_size",), _list_of(_is_whole), "a list of two whole numbers", tuple),
     (("depth_clip.bins", "depth_blip2.bins"), _list_of(_is_number), "a list of numbers", _floats),
@@ -63,6 +65,9 @@ class EstimatorConfig:
         precision: ``auto`` (fp16 on a GPU, fp32 on a CPU), ``fp32``, ``bf16`` or ``fp16``.
         encoder_input_size: (height, width) in pixels that pictures are resized to, multiples of the encoder's patch;
             (0, 0) is the encoder's own.
+        encoder_normalisation: empty for the encoder's own mean and deviation, or a name in
+            :data:`~clip_depth_ros.depth.encoder_config.NORMALISATIONS`: ``imagenet``, as the public code of DepthCLIP
+            and DepthBLIP-2 has it.
         depth_clip_classes: DepthCLIP's class words. Here and below, empty or 0 (in a list too: ROS has no empty list)
             takes what the head's checkpoint holds, or the published value where there is no checkpoint.
         depth_clip_template: the sentence around a class word, which stands for ``{class}`` in it.
@@ -80,6 +85,7 @@ class EstimatorConfig:
     device: str = "auto"
     precision: str = "auto"
     encoder_input_size: tuple[int, int] = (0, 0)
+    encoder_normalisation: str = ""
     depth_clip_classes: tuple[str, ...] = ("",)
     depth_clip_template: str = ""
     depth_clip_bins: tuple[float, ...] = (0.0,)
@@ -95,6 +101,11 @@ class EstimatorConfig:
             raise BadInput(f"Parameter precision is {self.precision!r}: it must be one of {', '.join(PRECISIONS)}.")
         if reason := input_size_problem(self.encoder_input_size):
             raise BadInput(f"Parameter {reason}")
+        if self.encoder_normalisation and self.encoder_normalisation not in NORMALISATIONS:
+            raise BadInput(
+                f"Parameter encoder.normalisation is {self.encoder_normalisation!r}: it must be empty (the encoder's "
+                f"own) or {' or '.join(NORMALISATIONS)}."
+            )
         if options := self.options("depth_clip"):
             from clip_depth_ros.depth.heads.depth_clip import check_options
 

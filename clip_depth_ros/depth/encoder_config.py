@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from clip_depth_ros.errors import BadInput
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+NORMALISATIONS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+"""Means and standard deviations by name, RGB in 0..1, for methods that want others than their encoder's own."""
 ACTIVATIONS = ("gelu", "quick_gelu", "gelu_tanh")
 
 
@@ -87,6 +89,19 @@ class EncoderConfig:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"The encoder configuration is incomplete or has unknown keys ({error}).") from error
+
+    def normalised(self, name: str) -> EncoderConfig:
+        """Returns the encoder with the mean and deviation of a name in :data:`NORMALISATIONS`; empty: its own.
+
+        Raises:
+            BadInput: another name.
+        """
+        if not name:
+            return self
+        if name not in NORMALISATIONS:
+            raise BadInput(f"Normalisation {name!r} is unknown: it must be empty or {' or '.join(NORMALISATIONS)}.")
+        mean, std = NORMALISATIONS[name]
+        return replace(self, mean=mean, std=std)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as JSON-ready values."""

@@ -73,13 +73,15 @@ class DepthEstimator:
         precision: str = "auto",
         canonical_focal_px: Mapping[str, float] | None = None,
         input_size: tuple[int, int] | None = None,
+        normalisation: str = "",
     ) -> None:
         """Moves the network to ``device`` and ``precision`` (see :class:`EstimatorConfig`).
 
-        Pictures are resized to ``input_size`` (height, width) pixels, by default the encoder's own.
+        Pictures are resized to ``input_size`` (height, width) pixels, by default the encoder's own. They are normalised
+        by the encoder's own mean and deviation, or by those of a ``normalisation`` (see :class:`EstimatorConfig`).
 
         Raises:
-            BadInput: no head, or a device that is not there.
+            BadInput: no head, a device that is not there, or an unknown normalisation.
         """
         if not heads:
             raise BadInput("A DepthEstimator needs at least one head.")
@@ -89,7 +91,7 @@ class DepthEstimator:
         self.heads = {name: head.to(self.device, self._head_type).eval() for name, head in heads.items()}
         self.canonical_focal_px = dict(canonical_focal_px or {})
         self.identity = ""
-        self._preprocess = Preprocess(encoder.config, input_size).to(self.device)
+        self._preprocess = Preprocess(encoder.config.normalised(normalisation), input_size).to(self.device)
 
     @classmethod
     def from_config(cls, location: str | Path, device: str | None = None) -> DepthEstimator:
@@ -117,6 +119,7 @@ class DepthEstimator:
             config.precision,
             network.canonical_focal_px,
             config.encoder_input_size if any(config.encoder_input_size) else None,
+            config.encoder_normalisation,
         )
         estimator.identity = network.identity
         return estimator

@@ -127,7 +127,7 @@ class ClipTower(Tower):
         visual = self.visual
         grid = self.grid(pixels, visual.patch_size)
         patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
-        tokens = torch.cat([visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1), patches], dim=1)
+        tokens = torch.cat([visual.class_embedding.to(patches.dtype).expand(pixels.shape[0], 1, -1), patches], dim=1)
         positions = resize_positions(visual.positional_embedding[None], visual.grid_size, grid)
         return visual.ln_pre(tokens + positions.to(patches.dtype)), grid
 
@@ -184,7 +184,7 @@ class TimmTower(Tower):
                 )
         tokens = trunk.patch_embed.norm(trunk.patch_embed.proj(pixels).flatten(2).transpose(1, 2))
         if trunk.cls_token is not None:
-            tokens = torch.cat([trunk.cls_token.to(tokens.dtype).expand(len(pixels), -1, -1), tokens], dim=1)
+            tokens = torch.cat([trunk.cls_token.to(tokens.dtype).expand(pixels.shape[0], -1, -1), tokens], dim=1)
         if trunk.pos_embed is not None:
             tokens = tokens + resize_positions(trunk.pos_embed, trunk.patch_embed.grid_size, grid).to(tokens.dtype)
         return trunk.norm_pre(tokens), grid

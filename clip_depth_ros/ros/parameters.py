@@ -14,6 +14,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.parameter import Parameter
 
 from clip_depth_ros.depth.config import DEMO_WEIGHTS, PRECISIONS, EstimatorConfig, distances_problem, input_size_problem
+from clip_depth_ros.depth.encoder_config import NORMALISATIONS
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.encodings import ENCODINGS
 
@@ -33,6 +34,7 @@ class Settings:
     encoder_model: str
     encoder_weights: str
     encoder_input_size: tuple[int, ...]
+    encoder_normalisation: str
     device: str
     precision: str
     depth_clip_classes: tuple[str, ...]
@@ -133,7 +135,7 @@ class ParameterSpec:
     def accepted(self) -> str:
         """What values are accepted, for people."""
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join(choice or "empty" for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
         kinds: dict[type, str] = {bool: "true or false", str: "text", int: "whole numbers", float: "numbers"}
@@ -246,6 +248,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Height and width (pixels) that images are resized to for the encoder, multiples of its patch; [0, 0] is the "
         "size it was trained at. Depth heads are best at the size they were trained at.",
         check=input_size_problem,
+    ),
+    ParameterSpec(
+        "encoder.normalisation",
+        "",
+        "Mean and deviation that images are normalised by: empty for the encoder's own, imagenet for ImageNet's, which "
+        "the public code of DepthCLIP and DepthBLIP-2 has. It is for all heads; one trained otherwise gets worse.",
+        choices=("", *NORMALISATIONS),
     ),
     ParameterSpec(
         "device",

@@ -153,6 +153,8 @@ def _checked(root: Path, entry: Entry, index: Index, camera_size: tuple[int, int
             sample_file(root, entry.image),
             f"is {size[0]}x{size[1]}, but its camera's calibration is for {camera_size[0]}x{camera_size[1]}",
         )
-    if entry.depth is not None and not raw.any():
-        raise BadSample(sample_file(root, entry.depth), "has no depth reading: it is 0 everywhere")
-    return to_sample(root, entry, index, image, raw)
+    sample = to_sample(root, entry, index, image, raw)
+    if entry.depth is not None and not sample.depth.any():
+        where = "everywhere in the crop" if index.crop else "everywhere"
+        raise BadSample(sample_file(root, entry.depth), f"has no depth reading: it is 0 {where}")
+    return sample

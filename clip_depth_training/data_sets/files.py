@@ -11,10 +11,8 @@ import numpy as np
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import DepthDataSet, Sample
+from clip_depth_training.data_sets.crops import crop_box
 from clip_depth_training.data_sets.index import Entry, Index, size_text
-
-KB_CROP = (352, 1216)
-"""Rows and columns of the KITTI benchmark crop: the bottom rows, the middle columns."""
 
 _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # a turned picture would not fit its depth
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
@@ -112,21 +110,17 @@ def to_sample(root: Path, entry: Entry, index: Index, image: np.ndarray, raw: np
     """Returns pictures as :func:`read_pair` gives them as a sample: in metres, cropped, with intrinsics.
 
     Raises:
-        BadSample: the picture is smaller than the crop.
+        BadSample: the picture has not the size that the crop is for.
     """
     height, width = raw.shape
     matrix = _matrix(entry, width, height)
-    if index.crop == "kb":
-        rows, columns = KB_CROP
-        top, left = height - rows, int((width - columns) / 2)
-        if top < 0 or width < columns:
-            raise BadSample(
-                sample_file(root, entry.image),
-                f"is {width}x{height}, smaller than the KITTI benchmark crop of {columns}x{rows}",
-            )
-        image, raw = image[top:, left : left + columns], raw[top:, left : left + columns]
-        if matrix is not None:
-            matrix[:2, 2] -= (left, top)
+    try:
+        top, bottom, left, right = crop_box(index.crop, (height, width))
+    except ValueError as error:
+        raise BadSample(sample_file(root, entry.image), str(error)) from None
+    image, raw = image[top:bottom, left:right], raw[top:bottom, left:right]
+    if matrix is not None:
+        matrix[:2, 2] -= (left, top)
     depth = raw.astype(np.float32) / np.float32(index.depth_units_per_metre)
     return Sample(np.ascontiguousarray(image), depth, matrix, str(sample_file(root, entry.image)))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
+from clip_depth_training.data_sets.crops import CROPS
 
 if TYPE_CHECKING:
     from clip_depth_training.data_sets.checks import Summary
@@ -25,7 +26,6 @@ CONTACT_SHEET = "contact_sheet.png"
 FORMAT = 1
 KINDS = ("nyu_sync", "nyu_labelled", "kitti_eigen", "rgbd", "bag")
 SPLITS = ("train", "test", "validation", "")
-CROPS = (None, "kb")
 _LARGEST_UNIT = 65535
 _SHEET_SAMPLES = 24
 
@@ -66,7 +66,7 @@ class Index:
         depth_units_per_metre: units of the 16-bit depth pictures; 0 is no reading.
         depth_range_m: nearest and farthest depth (metres) that count.
         source: a sentence about where the data come from.
-        crop: None, or ``"kb"``: the KITTI benchmark crop, 352x1216 pixels, made at reading.
+        crop: None, or one of :data:`~clip_depth_training.data_sets.crops.CROPS`, made at reading.
         intrinsics_distorted: the pictures are not rectified; the intrinsics leave their distortion out.
         principal_point: ``"assumed"`` where it is the centre of the picture for lack of a calibration.
         samples: pictures with ground truth.
@@ -136,7 +136,7 @@ class Index:
 
     def _check(self) -> None:
         """Raises ValueError for values that no index has."""
-        for name, allowed in (("kind", KINDS), ("split", SPLITS), ("crop", CROPS)):
+        for name, allowed in (("kind", KINDS), ("split", SPLITS), ("crop", (None, *CROPS))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(map(repr, allowed))}")
         if not 0 < self.depth_units_per_metre < math.inf:

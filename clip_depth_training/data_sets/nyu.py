@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets.crops import CROPS
 from clip_depth_training.data_sets.index import Camera, Index, PreparedSet, root_between
 from clip_depth_training.data_sets.lists import read_list
 
@@ -23,6 +24,21 @@ def camera(focal: float) -> Camera:
     return (focal, focal * fy / fx, cx, cy)
 
 
+def add_cut(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--cut``, which both layouts of NYU have."""
+    parser.add_argument(
+        "--cut",
+        action="store_true",
+        help="cut pictures, depth and principal point to rows 56 to 472 and columns 60 to 604, which is what the "
+        "networks of DepthCLIP and DepthBLIP-2 see (default: whole pictures)",
+    )
+
+
+def cut_of(arguments: argparse.Namespace) -> tuple[str | None, str, str]:
+    """Returns what ``--cut`` means: an index's ``crop``, what the name ends with, and what its source ends with."""
+    return ("nyu", ", cut", f", cut to {CROPS['nyu']}") if arguments.cut else (None, "", "")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``prepare nyu-sync``."""
     parser.add_argument(
@@ -32,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="list file: `picture depth focal` on each line, relative to SOURCE; depth is 16-bit PNG in millimetres",
     )
+    add_cut(parser)
 
 
 def prepare(arguments: argparse.Namespace) -> PreparedSet:
@@ -43,14 +60,17 @@ def prepare(arguments: argparse.Namespace) -> PreparedSet:
     source: Path = arguments.source
     if not source.is_dir():
         raise BadInput(f"{source} is not a folder: give the folder that the list's files are in.")
+    crop, name_end, source_end = cut_of(arguments)
     index = Index(
         kind="nyu_sync",
-        name=arguments.name or f"NYU Depth V2 {arguments.split}".strip(),
+        name=arguments.name or f"NYU Depth V2 {arguments.split}".strip() + name_end,
         split=arguments.split,
         root=root_between(source, arguments.output),
         depth_units_per_metre=_UNITS_PER_METRE,
         depth_range_m=DEPTH_RANGE_M,
-        source=f"NYU Depth V2 (Silberman et al., 2012), synchronised pictures of the list {arguments.list.name}.",
+        crop=crop,
+        source="NYU Depth V2 (Silberman et al., 2012), synchronised pictures of the list "
+        f"{arguments.list.name}{source_end}.",
     )
     prepared = PreparedSet(arguments.output, index, skip_bad=arguments.skip_bad, camera_size=CAMERA_SIZE)
     lines, index.without_ground_truth = read_list(arguments.list, prepared, arguments.limit)

@@ -14,7 +14,7 @@ from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import require_space
 from clip_depth_ros.progress import track
 from clip_depth_training.data_sets.index import Index, PreparedSet, evenly
-from clip_depth_training.data_sets.nyu import CAMERA, CAMERA_SIZE, DEPTH_RANGE_M
+from clip_depth_training.data_sets.nyu import CAMERA, CAMERA_SIZE, DEPTH_RANGE_M, add_cut, cut_of
 
 _UNITS_PER_METRE = 5000.0  # 0.2 mm; the farthest is 13.1 m, beyond what the Kinect measures
 _OFFICIAL = {"train": 795, "test": 654}
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rawDepths: what the Kinect measured, which the usual evaluation of the 654 compares with (default); "
         "depths: the same with its holes painted in, which nobody measured",
     )
+    add_cut(parser)
 
 
 def prepare(arguments: argparse.Namespace) -> PreparedSet:
@@ -46,14 +47,17 @@ def prepare(arguments: argparse.Namespace) -> PreparedSet:
         BadInput: a file is missing, damaged or not what it should be, or the disk is full.
     """
     numbers, split_file = _frames(arguments)
+    crop, name_end, source_end = cut_of(arguments)
     index = Index(
         kind="nyu_labelled",
-        name=arguments.name or f"NYU Depth V2 labelled {arguments.split}".strip(),
+        name=arguments.name or f"NYU Depth V2 labelled {arguments.split}".strip() + name_end,
         split=arguments.split,
         root=".",
         depth_units_per_metre=_UNITS_PER_METRE,
         depth_range_m=DEPTH_RANGE_M,
-        source=f"NYU Depth V2 labelled (Silberman et al., 2012), {arguments.depths}, frames of {split_file.name}.",
+        crop=crop,
+        source=f"NYU Depth V2 labelled (Silberman et al., 2012), {arguments.depths}, frames of "
+        f"{split_file.name}{source_end}.",
     )
     official = _OFFICIAL.get(arguments.split)
     if arguments.splits and len(numbers) != official:

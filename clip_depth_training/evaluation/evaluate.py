@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_depth_ros.depth.config import PRECISIONS, EstimatorConfig
+from clip_depth_ros.depth.encoder_config import NORMALISATIONS
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.resources import resolve
@@ -29,8 +30,6 @@ from clip_depth_training.evaluation.protocols import (
 from clip_depth_training.evaluation.report import Report
 from clip_depth_training.evaluation.sheets import write_sheet
 from clip_depth_training.evaluation.weights import Weights, find_heads
-
-_CUTS = {None: "", "kb": "KITTI benchmark crop of 352x1216"}
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,15 @@ def plan(arguments: argparse.Namespace, valid_ranges: Mapping[str, tuple[float, 
         given = None if arguments.range is None else (arguments.range[0], arguments.range[1])
         near, far = about["depth_range_m"]
         depth_range = choose_range(given, valid_ranges, (near, far), name)
-        cut = _CUTS[getattr(getattr(data, "index", None), "crop", None)]
-        jobs.append(Job(folder, name, data, Protocol(depth_range, crop, arguments.flip, size, cut)))
+        cut = getattr(getattr(data, "index", None), "crop", None)
+        protocol = Protocol(depth_range, crop, arguments.flip, size, cut, _encoder_input(arguments))
+        jobs.append(Job(folder, name, data, protocol))
     return jobs
+
+
+def _encoder_input(arguments: argparse.Namespace) -> str:
+    told = f"normalised as {arguments.normalisation}" if arguments.normalisation else ""
+    return " ".join(filter(None, (arguments.input_size, told)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +118,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eval-size",
         metavar="HxW",
         help="compare at this size in pixels (SPACE-CLIP on KITTI: 352x704; default: the picture's)",
+    )
+    parser.add_argument(
+        "--input-size",
+        default="",
+        metavar="HxW",
+        help="pixels that pictures are resized to for the encoder (DepthCLIP: 416x544; default: the encoder's own)",
+    )
+    parser.add_argument(
+        "--normalisation",
+        default="",
+        choices=tuple(NORMALISATIONS),
+        help="mean and deviation of the public code of DepthCLIP and DepthBLIP-2 (default: the encoder's own)",
     )
     parser.add_argument(
         "--head",
@@ -163,6 +180,8 @@ def run(arguments: argparse.Namespace) -> int:
         encoder_weights=arguments.encoder_weights,
         device=arguments.device,
         precision=arguments.precision,
+        encoder_input_size=parse_size(arguments.input_size, "--input-size") if arguments.input_size else (0, 0),
+        encoder_normalisation=arguments.normalisation,
     )
     estimator = DepthEstimator.from_settings(settings)
     tried = estimator(np.zeros((8, 8, 3), np.uint8), tokens=False)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from clip_depth_ros.depth.metrics import valid_pixels
 from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets.crops import CROPS as CUTS
+from clip_depth_training.data_sets.crops import seen_through
 
 SCALINGS = (("metric", False), ("median-scaled", True))
 """The name of each scaling, and whether a prediction is multiplied by median(truth) / median(prediction) first."""
@@ -46,34 +48,39 @@ class Protocol:
         crop: one of :data:`CROPS`.
         flip: whether the prediction is the mean of the picture's and its mirror image's.
         size: (H, W) in pixels that depth is compared at; None for each picture's own.
-        cut: what the data set cuts its pictures to before anything else; empty where it leaves them whole.
+        cut: what the data set cuts its pictures to before anything else, one of :data:`CUTS`; None where it leaves
+            them whole.
+        encoder_input: how the encoder is given pictures, where that is not its own size and normalisation.
     """
 
     depth_range: tuple[float, float]
     crop: str = "none"
     flip: bool = False
     size: tuple[int, int] | None = None
-    cut: str = ""
+    cut: str | None = None
+    encoder_input: str = ""
 
     @property
     def text(self) -> str:
         """The protocol in words, without the depth range and the scaling."""
         parts = ["averaged per image", _CROP_TEXT[self.crop], "flip averaging" if self.flip else "no flip averaging"]
         if self.cut:
-            parts.append(f"pictures cut to the {self.cut}")
+            parts.append(f"pictures cut to {CUTS[self.cut]}")
+        if self.encoder_input:
+            parts.append(f"encoder input {self.encoder_input}")
         if self.size is not None:
             parts.append(f"predicted at {self.size[0]}x{self.size[1]}, ground truth resized to it (nearest)")
         return ", ".join(parts)
 
     def mask(self, truth: Tensor) -> Tensor:
         """Returns the pixels of ``truth (B, H, W)`` metres that count, bool."""
-        top, bottom, left, right = crop_box(self.crop, (truth.shape[1], truth.shape[2]))
+        top, bottom, left, right = crop_box(self.crop, (truth.shape[1], truth.shape[2]), self.cut)
         inside = torch.zeros_like(truth, dtype=torch.bool)
         inside[:, top:bottom, left:right] = True
         return valid_pixels(truth, self.depth_range) & inside
 
 
-def crop_box(name: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_box(name: str, size: tuple[int, int], cut: str | None = None) -> tuple[int, int, int, int]:
     """Returns (top, bottom, left, right) in pixels; bottom and right are outside.
 
     Fractions are cut off, not rounded, as the evaluation codes of the papers do. The NYU crop is given in pixels of
@@ -82,13 +89,14 @@ def crop_box(name: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     Args:
         name: one of :data:`CROPS`.
         size: (H, W) of the depth.
+        cut: what the data set has cut its pictures to, one of :data:`CUTS`; of NYU's crop that leaves a part.
     """
     height, width = size
     if name == "none":
         return 0, height, 0, width
     if name == "nyu_eigen":
-        rows, columns = NYU_SIZE
-        top, bottom, left, right = _NYU_EIGEN
+        box, (rows, columns) = seen_through(_NYU_EIGEN, "nyu", NYU_SIZE) if cut == "nyu" else (_NYU_EIGEN, NYU_SIZE)
+        top, bottom, left, right = box
         return top * height // rows, bottom * height // rows, left * width // columns, right * width // columns
     above, below, before, behind = _FRACTIONS[name]
     return int(above * height), int(below * height), int(before * width), int(behind * width)
@@ -153,13 +161,13 @@ def choose_range(
     return near, far
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Returns ``HxW`` as (H, W) pixels.
+def parse_size(text: str, option: str = "--eval-size") -> tuple[int, int]:
+    """Returns ``HxW``, given as ``option``, as (H, W) pixels.
 
     Raises:
         BadInput: it is something else.
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts):
-        raise BadInput(f"--eval-size is {text!r}: give HEIGHTxWIDTH in pixels, such as 352x704.")
+        raise BadInput(f"{option} is {text!r}: give HEIGHTxWIDTH in pixels, such as 352x704.")
     return int(parts[0]), int(parts[1])

@@ -40,9 +40,11 @@ class MoaDepthClipMethodConfig:
         scene_set: the scenes of the context: ``nyu``, ``outdoor``, or ``none`` for a head without context.
         scenes: the scenes themselves, instead of a set.
         templates: sentences with a place for a scene.
-        adapter_blocks: blocks (from 0) with an adapter; empty: the paper's, scaled to the tower.
+        adapter_blocks: blocks (from 0) with an adapter, whose outputs the depth is read from; empty: the paper's,
+            scaled to the tower.
         tuned_blocks: how many of the last blocks are trained.
-        experts: experts of an adapter.
+        experts: experts of an adapter; 0: no adapters, only the tuned blocks and the two outputs are trained, which is
+            the paper's ablation "composite loss alone".
         bottleneck: hidden width of an expert.
         gate_hidden: hidden width of an adapter's gate.
         temperature: divides the gate's logits.
@@ -147,7 +149,7 @@ class MoaDepthClipMethod(Method):
 
     @property
     def trained(self) -> nn.Module:
-        """The head: adapters, tuned blocks, classification and regression."""
+        """The head: adapters where there are some, tuned blocks, classification and regression."""
         return self.head
 
     def train(self, mode: bool = True) -> MoaDepthClipMethod:
@@ -161,7 +163,7 @@ class MoaDepthClipMethod(Method):
         self.encoder.to(dtype)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the weighted sum, its three parts and the gates' entropy, which is logged and never a loss."""
+        """Returns the weighted sum, its three parts and, with adapters, the gates' entropy: logged, never a loss."""
         config, truth = self.config, batch.depth
         size = config.supervision_size or (truth.shape[1], truth.shape[2])
         if tuple(size) != tuple(truth.shape[1:]):
@@ -172,7 +174,7 @@ class MoaDepthClipMethod(Method):
             parts = moa_losses(logits, regression, truth / self.zoom(batch), mask, config.bin_range)
         weights = (config.cross_entropy_weight, config.l1_weight, config.silog_weight)
         total = sum((weight * part for weight, part in zip(weights, parts.values())), start=regression.new_zeros(()))
-        return {"loss": total, **parts, "gate_entropy": entropy}
+        return {"loss": total, **parts, **({} if entropy is None else {"gate_entropy": entropy})}
 
     @torch.no_grad()
     def predict(self, images: Tensor, output_size: tuple[int, int]) -> Tensor:

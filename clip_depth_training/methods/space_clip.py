@@ -36,6 +36,9 @@ class SpaceClipMethodConfig:
         film_hidden: hidden width of the FiLM generators.
         film: the paper's ablation switches it off.
         structural: the paper's ablation switches it off.
+        semantic_layers: the 4 hidden states of the semantic taps, coarse to fine: 0 is what enters the blocks, i the
+            output of the i-th; empty: the published, scaled to the tower.
+        structural_layers: the 3 of the structural taps, likewise.
         valid_range: (nearest, farthest) metres that count.
         canonical_focal_px: focal length in encoder-input pixels that predictions are for; empty: depth as the data
             has it, for the data's own camera, as the paper does it.
@@ -52,6 +55,8 @@ class SpaceClipMethodConfig:
     film_hidden: int = 256
     film: bool = True
     structural: bool = True
+    semantic_layers: tuple[int, ...] = ()
+    structural_layers: tuple[int, ...] = ()
     valid_range: tuple[float, float] = (0.001, 10.0)
     canonical_focal_px: float | None = None
     supervision_size: tuple[int, int] | None = None
@@ -62,11 +67,30 @@ class SpaceClipMethodConfig:
     def __post_init__(self) -> None:
         if self.final_activation not in ("living", "relu"):
             raise BadInput(f"final_activation is {self.final_activation!r}: it must be living or relu.")
+        for name, count in (("semantic_layers", 4), ("structural_layers", 3)):
+            layers = getattr(self, name)
+            if len(layers) not in (0, count):
+                raise BadInput(f"network.{name} is {list(layers)}: give {count} numbers of hidden states, or none.")
 
     def head_config(self, width: int, depth: int) -> SpaceClipConfig:
-        """Returns the head's sizes on a tower; on one of other depth the published layer numbers are scaled."""
-        semantic = tuple(round(layer * depth / 12) for layer in (12, 9, 6, 3))
-        structural = tuple(round(layer * depth / 12) for layer in (2, 1, 0))
+        """Returns the head's sizes on a tower; on one of other depth the published layer numbers are scaled.
+
+        Args:
+            width: channels of the tower's hidden states.
+            depth: its number of blocks.
+
+        Raises:
+            BadInput: a layer was asked for that the tower does not have.
+        """
+        for name in ("semantic_layers", "structural_layers"):
+            layers = getattr(self, name)
+            if not all(0 <= layer <= depth for layer in layers):
+                raise BadInput(
+                    f"network.{name} is {list(layers)}, but encoder {self.encoder} has {depth} blocks: give numbers "
+                    f"from 0 to {depth}."
+                )
+        semantic = self.semantic_layers or tuple(round(layer * depth / 12) for layer in (12, 9, 6, 3))
+        structural = self.structural_layers or tuple(round(layer * depth / 12) for layer in (2, 1, 0))
         return SpaceClipConfig(
             width=width,
             channels=self.channels,

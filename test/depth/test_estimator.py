@@ -59,6 +59,32 @@ def test_it_is_encoder_and_head_by_hand(estimator: DepthEstimator) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
+def test_imagenets_normalisation_by_hand(tmp_path: Path) -> None:
+    images = pictures(2, 64, 64, 3)  # of the encoder's size: nothing is resized
+    by_hand = (images.transpose(0, 3, 1, 2) / 255 - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape(
+        [0.229, 0.224, 0.225], (3, 1, 1)
+    )
+    save_checkpoint(tmp_path / "w.safetensors", CheckpointMetadata("space_clip", TINY), tiny_head(), tiny_encoder())
+    config = tmp_path / "node.yaml"
+    text = f"/**:\n  ros__parameters:\n    weights: ['{tmp_path}/w.safetensors']\n    encoder: {{normalisation: %s}}\n"
+    config.write_text(text % "imagenet")
+    estimator = DepthEstimator.from_config(config, device="cpu")
+    seen: list[torch.Tensor] = []
+    estimator.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    depth = estimator(images)["space_clip"].depth
+    np.testing.assert_allclose(seen[0].numpy(), by_hand, atol=1e-5)
+    own = DepthEstimator(tiny_encoder(), {"space_clip": tiny_head()}, "cpu")
+    assert not torch.allclose(own(images)["space_clip"].depth, depth, atol=1e-3)
+    config.write_text(text % "moon")
+    with pytest.raises(BadInput, match=r"encoder\.normalisation is 'moon': it must be empty .* or imagenet\.$"):
+        DepthEstimator.from_config(config)
+    config.write_text(text % "3")
+    with pytest.raises(BadInput, match=r"encoder\.normalisation in .* must be a string, not 3"):
+        DepthEstimator.from_config(config)
+    with pytest.raises(BadInput, match="Normalisation 'moon' is unknown"):
+        DepthEstimator(tiny_encoder(), {"space_clip": tiny_head()}, "cpu", normalisation="moon")
+
+
 def test_one_picture_torch_and_read_only_views_are_taken(estimator: DepthEstimator) -> None:
     images = pictures(48, 64, 3)
     expected = estimator(images)["space_clip"].depth

@@ -82,6 +82,7 @@ def test_defaults_are_accepted() -> None:
         ("weights", ("a", ""), "at least one checkpoint file"),
         ("encoder.input_size", (224,), "give height and width in pixels"),
         ("encoder.input_size", (224, 0), "give height and width in pixels"),
+        ("encoder.normalisation", "moon", "encoder.normalisation is 'moon': it must be one of '', 'imagenet'"),
         ("main_output", "moa", "main_output is 'moa': it must be one of heads, space_clip"),
         ("depth_clip.classes", ("near", ""), "class word"),
         ("depth_clip.template", "no place", "{class}"),

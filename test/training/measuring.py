@@ -57,9 +57,9 @@ def by_numpy(predictions, truths, masks, low, high, scale):
     return dict(zip(NAMES, np.mean(rows, axis=0)))
 
 
-def as_the_node(weights, folder, size=None, flip=False, head="space_clip"):
+def as_the_node(weights, folder, size=None, flip=False, head="space_clip", **settings):
     """Depth of each picture on its own: the estimator's, with that head alone and the camera."""
-    config = EstimatorConfig(heads=(head,), weights=weights, device="cpu", precision="fp32")
+    config = EstimatorConfig(heads=(head,), weights=weights, device="cpu", precision="fp32", **settings)
     estimator = DepthEstimator.from_settings(config)
     found = []
     for number in range(4):

@@ -198,7 +198,9 @@ class DepthBlip2Head(DepthHead):
             BadInput: the features are of an encoder of another width.
         """
         weights = self.prompt_weights(features)
-        entropy = torch.special.entr(weights).sum(dim=1) / math.log(weights.shape[1])
+        # Spelt out, for ONNX has no entropy; the smallest normal number stands for 0, whose share is 0 anyhow.
+        logarithms = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+        entropy = -(weights * logarithms).sum(dim=1) / math.log(weights.shape[1])
         confidence = _resized((1 - entropy).clamp(0, 1), output_size)
         depth = self.depth_map(weights, self.distances(features), output_size)
         return DepthPrediction(depth, self.config.range_m, confidence)
@@ -223,18 +225,20 @@ class DepthBlip2Head(DepthHead):
         """Folds ``(B, K, W)`` to maps ``(B, K, channels, rows, columns)`` in the configured layout."""
         rows, columns, channels = self.config.map_size
         if self.config.layout == "v1":
-            return values.unflatten(-1, (rows, columns, channels)).movedim(-1, 2)
+            return values.unflatten(-1, (rows, columns, channels)).permute(0, 1, 4, 2, 3)
         return values.unflatten(-1, (channels, rows, columns))
 
     def distances(self, features: EncoderFeatures) -> Tensor:
         """Returns the prompts' distances in metres, ``(1, K)`` or with adaptive ``image`` ``(B, K)``, float32."""
-        fixed = self.bin_bits.view(torch.float32)[None]
+        # ONNX has no view of bits; a trace keeps the numbers themselves.
+        tracing = torch.jit.is_tracing()
+        fixed = (torch.tensor(self.config.bins) if tracing else self.bin_bits.view(torch.float32))[None]
         if self.config.adaptive == "fixed":
             return fixed
         inputs = fixed
         if self.config.adaptive == "image":
             assert features.pooled is not None
-            inputs = torch.cat([fixed.expand(len(features.pooled), -1), features.pooled.float()], dim=1)
+            inputs = torch.cat([fixed.expand(features.pooled.shape[0], -1), features.pooled.float()], dim=1)
         nearest, farthest = min(self.config.bins), max(self.config.bins)
         return nearest + torch.sigmoid(self._bin_values(inputs)).square() * (farthest - nearest)
 

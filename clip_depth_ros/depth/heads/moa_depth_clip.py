@@ -31,9 +31,10 @@ class MoaDepthClipConfig:
 
     Attributes:
         encoder: the tower the head was trained with; its last blocks are built from this.
-        adapter_blocks: blocks (from 0, ascending) whose output an adapter changes; the last must be the tower's last.
+        adapter_blocks: blocks (from 0, ascending) whose output an adapter changes and the depth is read from; the last
+            must be the tower's last where blocks are tuned.
         tuned_blocks: how many of the last blocks are the head's own.
-        experts: experts of an adapter.
+        experts: experts of an adapter; 0: no adapters (the paper's ablation), the states are read as they are.
         bottleneck: hidden width of an expert.
         gate_hidden: hidden width of an adapter's gate.
         temperature: divides the gate's logits.
@@ -63,7 +64,7 @@ class MoaDepthClipConfig:
         blocks = self.adapter_blocks
         if not blocks or blocks[0] < 0 or list(blocks) != sorted(set(blocks)):
             raise BadInput(f"adapter_blocks of MoA-DepthCLIP is {list(blocks)}: give ascending block numbers from 0.")
-        for name, least in (("experts", 1), ("bottleneck", 1), ("gate_hidden", 1), ("context_width", 0), ("bins", 2)):
+        for name, least in (("experts", 0), ("bottleneck", 1), ("gate_hidden", 1), ("context_width", 0), ("bins", 2)):
             if getattr(self, name) < least:
                 raise BadInput(f"{name} of MoA-DepthCLIP is {getattr(self, name)}, but must be at least {least}.")
         if self.temperature <= 0:
@@ -101,7 +102,7 @@ class MoaDepthClipHead(DepthHead):
             MixtureOfAdapters(
                 self.tuned.width, config.experts, config.bottleneck, config.gate_hidden, config.temperature
             )
-            for _ in blocks
+            for _ in (blocks if config.experts else ())
         )
         self.register_buffer("context", torch.zeros(config.context_width))
         inputs = self.tuned.width + config.context_width
@@ -145,19 +146,20 @@ class MoaDepthClipHead(DepthHead):
 
     def training_outputs(
         self, features: EncoderFeatures, output_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns what the losses are taken on.
 
         Returns:
             The bins' logits ``(B, bins, H, W)`` float32; the regression ``(B, H, W)`` float32 in metres; and the mean
-            entropy of the gates over all tokens and adapters, 0..1 where 1 is all experts alike, without a graph.
+            entropy of the gates over all tokens and adapters, 0..1 where 1 is all experts alike, without a graph; None
+            without adapters.
         """
         logits, regression, gates = self._maps(features)
         enlarged = F.interpolate(logits.float().permute(0, 3, 1, 2), output_size, mode="bilinear", align_corners=False)
-        return enlarged, self._regressed(regression, output_size), _gate_entropy(gates)
+        return enlarged, self._regressed(regression, output_size), _gate_entropy(gates) if gates else None
 
     def trunk(self, features: EncoderFeatures) -> tuple[list[Tensor], list[Tensor]]:
-        """Returns the hidden states ``(B, N, D)`` behind every adapter, and the adapters' gates ``(B, N, K)``."""
+        """Returns the hidden states ``(B, N, D)`` behind every adapter's place, and the gates ``(B, N, K)`` of each."""
         self._check(features)
         hidden = features.hidden[self.entry]
         adapters = dict(zip(self.config.adapter_blocks, self.adapters))
@@ -169,8 +171,9 @@ class MoaDepthClipHead(DepthHead):
                 hidden = features.blocks[block](hidden)
             if block in adapters:
                 hidden, gate = adapters[block](hidden)
-                states.append(hidden)
                 gates.append(gate)
+            if block in self.config.adapter_blocks:
+                states.append(hidden)
         return states, gates
 
     def bin_centres(self) -> Tensor:
@@ -243,9 +246,10 @@ def bin_depth(logits: Tensor, centres: Tensor, size: tuple[int, int]) -> tuple[T
     batch, rows, columns, bins = logits.shape
     down, across = _bilinear(rows, size[0], logits.device), _bilinear(columns, size[1], logits.device)
     stretched = (across @ logits).flatten(2)  # (B, h, W * bins)
-    depth = logits.new_empty(batch, *size)
-    entropy = torch.empty_like(depth)
-    values = _CPU_VALUES if logits.device.type == "cpu" else _GPU_VALUES
+    depth, entropy = [], []
+    # An exported graph repeats the loop: few and large parts.
+    small = logits.device.type == "cpu" and not torch.jit.is_tracing()
+    values = _CPU_VALUES if small else _GPU_VALUES
     step = max(1, values // (batch * size[1] * bins))
     for start in range(0, size[0], step):
         part = slice(start, start + step)
@@ -253,9 +257,9 @@ def bin_depth(logits: Tensor, centres: Tensor, size: tuple[int, int]) -> tuple[T
         shares = enlarged.softmax(dim=-1)
         # log sum exp, from the likeliest bin: its share is its exponential divided by the sum.
         normaliser = enlarged.amax(dim=-1) - shares.amax(dim=-1).log()
-        depth[:, part] = shares @ centres
-        entropy[:, part] = normaliser - shares.mul_(enlarged).sum(dim=-1)
-    return depth, (1 - entropy / math.log(bins)).clamp_(0, 1)
+        depth.append(shares @ centres)
+        entropy.append(normaliser - shares.mul_(enlarged).sum(dim=-1))
+    return torch.cat(depth, dim=1).to(logits.dtype), (1 - torch.cat(entropy, dim=1) / math.log(bins)).clamp_(0, 1)
 
 
 def _bilinear(old: int, new: int, device: torch.device) -> Tensor:

@@ -158,7 +158,7 @@ class Layer(nn.Module):
     def read(self, queries: Tensor, image: Tensor) -> Tensor:
         """Returns the queries ``(B, K, Q, W)`` after the part of the layer that is theirs alone."""
         if self.cross_attention is not None:
-            queries = self.cross_attention(queries.flatten(1, 2), image).view(queries.shape)
+            queries = self.cross_attention(queries.flatten(1, 2), image).unflatten(1, queries.shape[1:3])
         return self.query_feed_forward(queries)
 
 
@@ -210,7 +210,7 @@ class QFormer(nn.Module):
         Returns:
             Queries of the last layer, ``(B, K, Q, W)`` float32.
         """
-        batch = len(image)
+        batch = image.shape[0]  # len() of a tensor would fix the batch of an exported graph
         queries, text = (part.expand(batch, *part.shape) for part in self._before_the_image(token_ids, token_mask))
         mask = self._mask(token_mask)
         if mask is not None:
@@ -221,7 +221,7 @@ class QFormer(nn.Module):
             running = torch.cat([queries, text], dim=2).flatten(0, 1)
             last = layer.text_feed_forward is None
             running = layer.attention(running, mask, self.config.queries if last else None)
-            running = running.unflatten(0, (batch, -1))
+            running = running.unflatten(0, (-1, token_ids.shape[0]))
             queries = layer.read(running[:, :, : self.config.queries], image)
             if layer.text_feed_forward is not None:
                 text = layer.text_feed_forward(running[:, :, self.config.queries :])

@@ -21,9 +21,6 @@ from clip_depth_ros.depth.importers.blip2_names import qformer_tensors
 from clip_depth_ros.depth.importers.blip2_tower import brought_tower
 from clip_depth_ros.errors import BadInput
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 _FILES_WITH_TEXT = (
     "LAVIS's blip2_pretrained_vitL.pth and blip2_pretrained.pth have them, and so have the Hugging Face folders of "
     "InstructBLIP and blip2-itm-vit-g"
@@ -208,7 +205,7 @@ def _encoder(file: Blip2File, source: Path, width: int, options: Blip2Options) -
             f"{encoder.width} wide: give --encoder-model and --encoder-weights of the tower it was trained on."
         )
     if options.imagenet_normalisation:
-        encoder.config = replace(encoder.config, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        encoder.config = encoder.config.normalised("imagenet")
     return encoder
 
 

@@ -280,6 +280,38 @@ def test_a_head_without_context_has_none() -> None:
     assert head.classification.in_features == 32
 
 
+@pytest.mark.parametrize("tuned_blocks", [4, 0])
+def test_a_head_without_adapters_reads_the_trunk_as_it_is(tuned_blocks: int, tmp_path: Path) -> None:
+    encoder = tiny_encoder()
+    head = fresh_head(encoder, experts=0, tuned_blocks=tuned_blocks)
+    block = sum(value.numel() for value in encoder.visual.get_submodule("transformer.resblocks.8").parameters())
+    outputs = (32 + 6 + 1) * (16 + 1)
+    assert sum(value.numel() for value in head.parameters()) == tuned_blocks * block + outputs
+    assert head.layers == {3}
+    features = encoder(torch.randn(2, 3, 64, 80), head.layers | {6, 9, 12})
+    with torch.no_grad():
+        states, gates = head.trunk(features)
+        logits, _, entropy = head.training_outputs(features, (4, 5))  # the patches' own size
+        expected = head(features, (20, 30))
+    for layer, state in zip((3, 6, 9, 12), states):
+        torch.testing.assert_close(state, features.hidden[layer], rtol=0, atol=1e-6)
+    assert (len(states), gates, entropy) == (4, [], None)
+    mean = torch.stack([features.hidden[layer] for layer in (3, 6, 9, 12)]).mean(dim=0)[:, 1:]
+    weight, bias = head.classification.weight.detach(), head.classification.bias.detach()
+    by_hand = mean @ weight[:, :32].T + bias  # the context of a fresh head is 0
+    torch.testing.assert_close(logits.flatten(2).transpose(1, 2), by_hand, rtol=0, atol=1e-5)
+    file = tmp_path / "moa.safetensors"
+    save_checkpoint(file, CheckpointMetadata("", encoder.config), head=head, encoder=encoder)
+    again = load_checkpoint(file).build_head()
+    assert isinstance(again, MoaDepthClipHead)
+    assert again.config == head.config
+    with torch.no_grad():
+        got = again(features, (20, 30))
+    assert torch.equal(got.depth, expected.depth)
+    assert torch.equal(got.confidence, expected.confidence)
+    assert expected.depth.std() > 0.01
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_an_encoder_of_16_bits_gives_nearly_the_same_depth(precision: str) -> None:
     encoder = tiny_encoder()
@@ -346,7 +378,7 @@ def test_configuration_survives_json() -> None:
         ({"adapter_blocks": (2, 5)}, "the last adapter must be behind the last one, 11"),
         ({"tuned_blocks": 13}, "set 0 to 12"),
         ({"tuned_blocks": -1}, "set 0 to 12"),
-        ({"experts": 0}, "experts of MoA-DepthCLIP is 0"),
+        ({"experts": -1}, "experts of MoA-DepthCLIP is -1"),
         ({"bins": 1}, "bins of MoA-DepthCLIP is 1"),
         ({"temperature": 0.0}, "temperature of MoA-DepthCLIP is 0.0"),
         ({"regression_weight": 1.5}, "regression_weight of MoA-DepthCLIP is 1.5"),

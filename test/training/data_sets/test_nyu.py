@@ -1,5 +1,8 @@
 """NYU's sync layout and its list files."""
 
+import json
+
+import numpy as np
 import pytest
 from pictures_on_disk import picture, prepare, ramp, refusal, write_nyu, write_picture
 
@@ -32,6 +35,32 @@ def test_the_focal_length_is_the_lists(tmp_path):
     assert prepare("nyu-sync", tmp_path, "--list", file, "-o", tmp_path / "out") == 0
     matrix = open_data_set(tmp_path / "out").sample(0).intrinsics
     assert (matrix[0, 0], matrix[1, 1]) == (1037.7158, pytest.approx(2 * 519.4696))
+
+
+def test_the_published_cut_is_an_option(tmp_path, capsys):
+    file = write_nyu(tmp_path, scenes=("a", "b"))
+    units = ramp(480, 640)
+    units[:, 604:] = units[472:] = 7  # outside
+    write_picture(tmp_path / "a" / "sync_depth_00045.png", units)
+    command = ("nyu-sync", tmp_path, "--list", file, "--split", "test", "--cut", "-o", tmp_path / "out")
+    assert prepare(*command) == 0
+    assert "544x416 (2)" in capsys.readouterr().out
+    data = open_data_set(tmp_path / "out")
+    assert data.index.crop == "nyu"
+    assert json.loads((tmp_path / "out" / "index.json").read_text())["crop"] == "nyu"
+    assert data.description["name"] == "NYU Depth V2 test, cut"
+    assert "cut to rows 56 to 472 and columns 60 to 604 of 480x640" in data.description["source"]
+    sample = data.sample(0)
+    assert np.abs(sample.image.astype(int) - picture(480, 640, 0)[56:472, 60:604]).max() < 12  # JPEG
+    assert np.array_equal(sample.depth, np.float32([[(1056 + row) / 1000] * 544 for row in range(416)]))
+    assert sample.intrinsics[:2, 2] == pytest.approx([325.5824 - 60, 253.7362 - 56])
+    assert (sample.intrinsics[0, 0], sample.intrinsics[1, 1]) == (518.8579, pytest.approx(519.4696))
+    outside = np.zeros_like(units)
+    outside[:56] = outside[:, :60] = 1000
+    write_picture(tmp_path / "b" / "sync_depth_00045.png", outside)
+    said = refusal(capsys, *command)
+    assert "sync_depth_00045.png has no depth reading: it is 0 everywhere in the crop" in said
+    assert open_data_set(tmp_path / "out").index.crop == "nyu", "what was there stays"
 
 
 def test_a_limit_takes_samples_from_the_whole_list(tmp_path, capsys):

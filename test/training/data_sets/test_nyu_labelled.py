@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from pictures_on_disk import picture, prepare, refusal
@@ -65,6 +66,19 @@ def test_painted_in_depth_and_chosen_frames_are_options(source, tmp_path, capsys
     data = open_data_set(tmp_path / "out")
     assert [entry.depth for entry in data.index.samples] == ["depth/00004.png", "depth/00002.png"]
     assert data.sample(0).depth[7, 9] == 3
+
+
+def test_the_published_cut_is_made_at_reading(source, tmp_path, capsys):
+    more = ("--splits", source / "splits.mat", "--split", "test", "--cut")
+    assert prepare(*command(source, tmp_path / "out", *more)) == 0
+    assert "544x416 (1)" in capsys.readouterr().out
+    data = open_data_set(tmp_path / "out")
+    assert (data.index.crop, data.description["name"]) == ("nyu", "NYU Depth V2 labelled test, cut")
+    sample = data.sample(0)
+    assert np.array_equal(sample.image, picture(480, 640, 2)[56:472, 60:604])
+    assert np.abs(sample.depth - frame_depth(2)[56:472, 60:604]).max() <= 0.0001 + 1e-6
+    assert sample.intrinsics[:2, 2] == pytest.approx([265.5824, 197.7362])
+    assert cv2.imread(str(tmp_path / "out" / "rgb" / "00002.png")).shape == (480, 640, 3), "stored whole"
 
 
 def test_the_official_counts_are_said_only_when_they_differ(source, tmp_path, capsys):

@@ -72,6 +72,20 @@ def test_every_head_has_the_figures_of_the_node_with_it_alone(weights, other_hea
     assert len(errors) == 3
 
 
+def test_the_encoder_s_input_can_be_the_published_one(weights, other_heads, folder, tmp_path):
+    files = (weights[0], other_heads["depth_clip"])
+    options = ("--input-size", "96x64", "--normalisation", "imagenet")
+    found, text = report(tmp_path, *files, "--data", folder, *options)
+    settings = {"encoder_input_size": (96, 64), "encoder_normalisation": "imagenet"}
+    predictions, truths = as_the_node(files, folder, head="depth_clip", **settings)
+    expected = by_numpy(predictions, truths, [(truth > 1) & (truth < 3) for truth in truths], 1, 3, False)
+    plain, _ = report(tmp_path, *files, "--data", folder)
+    for name in NAMES:
+        assert row(found, "depth_clip", "metric")[name] == pytest.approx(expected[name], rel=1e-4), name
+    assert row(plain, "depth_clip", "metric")["abs_rel"] != pytest.approx(expected["abs_rel"], rel=1e-4)
+    assert "encoder input 96x64 normalised as imagenet" in text
+
+
 def test_all_heads_read_one_encode(weights, other_heads, folder):
     config = EstimatorConfig(
         ("space_clip", *other_heads), (*weights, *other_heads.values()), device="cpu", precision="fp32"
@@ -213,6 +227,7 @@ def test_heads_that_cannot_be_compared_are_one_sentence(weights, other_heads, cl
     assert "--encoder-model" in refusal(capsys, *data, "--head", "depth_clip", "--encoder-weights", "stored")
     assert "needs --encoder-weights" in refusal(capsys, *weights, *data, "--encoder-model", "tiny-vit")
     assert "none; give the file of one head" in refusal(capsys, *data)
+    assert "--input-size is '96': give HEIGHTxWIDTH" in refusal(capsys, *weights, *data, "--input-size", "96")
     assert "was trained on encoder tiny-vit" in refusal(capsys, weights[0], words, clip_model[1], *data)
     encoder = tiny_encoder(seed=9)
     foreign = tmp_path / "foreign.safetensors"

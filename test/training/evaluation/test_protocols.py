@@ -36,6 +36,17 @@ def test_crops_are_the_usual_pixels(name, size, box):
     assert mask.sum() == (box[1] - box[0]) * (box[3] - box[2])
 
 
+def test_eigen_s_crop_is_seen_through_what_depth_clip_sees_of_nyu():
+    # Rows 45 to 471 and columns 41 to 601 of the whole picture, of which the cut has rows 56 to 472, columns 60 to 604.
+    assert crop_box("nyu_eigen", (416, 544), "nyu") == (0, 415, 0, 541)
+    whole, cut = torch.zeros(1, 480, 640), torch.zeros(1, 416, 544)
+    whole[0, 56:471, 60:601], cut[0, :415, :541] = 2.0, 2.0
+    assert torch.equal(Protocol((0.1, 10.0), "nyu_eigen", cut="nyu").mask(torch.full((1, 416, 544), 2.0)), cut > 0)
+    assert torch.equal(Protocol((0.1, 10.0), "nyu_eigen").mask(whole)[:, 56:472, 60:604], cut > 0)
+    assert crop_box("none", (416, 544), "nyu") == (0, 416, 0, 544)
+    assert crop_box("garg", (352, 1216), "kb") == (143, 349, 43, 1172)
+
+
 def test_a_mask_needs_crop_and_range():
     truth = torch.full((1, 480, 640), 2.0)
     truth[0, 100, 100], truth[0, 100, 101], truth[0, 100, 102] = 0.0, 10.0, float("nan")
@@ -72,7 +83,10 @@ def test_every_protocol_says_what_it_is():
     assert "flip averaging" in full
     assert "no flip" not in full
     assert "predicted at 352x704, ground truth resized to it (nearest)" in full
-    assert ";" not in full  # it separates the scaling from the protocol in a weight file's rows
+    odd = Protocol((0.1, 10.0), cut="nyu", encoder_input="416x544 normalised as imagenet").text
+    assert "pictures cut to rows 56 to 472 and columns 60 to 604 of 480x640" in odd
+    assert "encoder input 416x544 normalised as imagenet" in odd
+    assert ";" not in full + odd  # it separates the scaling from the protocol in a weight file's rows
 
 
 def test_the_depth_range_is_what_head_and_data_have_in_common():

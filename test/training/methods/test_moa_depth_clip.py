@@ -71,20 +71,45 @@ def batch(recipe):
     return rooms.__getitems__(list(range(len(rooms))))
 
 
-def test_only_adapters_tuned_blocks_and_heads_are_trained(method, batch):
-    module = {"down.weight", "down.bias", "up.weight", "up_bias"}
-    module |= {f"gate.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+def tuned_and_outputs():
+    """The names of what trains beside adapters."""
     block = {f"{layer}.{part}" for layer in ("ln_1", "ln_2", "mlp.c_fc", "mlp.c_proj") for part in ("weight", "bias")}
     block |= {"attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias"}
-    expected = {f"head.adapters.{index}.{name}" for index in range(4) for name in module}
-    expected |= {f"head.tuned.blocks.{index}.{name}" for index in range(4) for name in block}
-    expected |= {f"head.{name}.{part}" for name in ("classification", "regression") for part in ("weight", "bias")}
+    names = {f"head.tuned.blocks.{index}.{name}" for index in range(4) for name in block}
+    return names | {f"head.{name}.{part}" for name in ("classification", "regression") for part in ("weight", "bias")}
+
+
+def only_these_are_trained(method, batch, expected):
     assert {name for name, value in method.named_parameters() if value.requires_grad} == expected
     assert {f"head.{name}" for name, _ in method.trained.named_parameters()} == expected
     method.train()
     assert not method.encoder.training
     method.losses(batch)["loss"].backward()
     assert {name for name, value in method.named_parameters() if value.grad is not None} == expected
+
+
+def test_only_adapters_tuned_blocks_and_heads_are_trained(method, batch):
+    module = {"down.weight", "down.bias", "up.weight", "up_bias"}
+    module |= {f"gate.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+    adapters = {f"head.adapters.{index}.{name}" for index in range(4) for name in module}
+    only_these_are_trained(method, batch, adapters | tuned_and_outputs())
+
+
+def test_the_composite_loss_alone_trains_tuned_blocks_and_heads(recipe, batch, tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(as_yaml(recipe))
+    alone = Recipe.load(str(file), ["network.experts=0"])
+    method = alone.build()
+    only_these_are_trained(method, batch, tuned_and_outputs())
+    assert set(method.losses(batch)) == {"loss", "cross_entropy", "l1", "silog"}
+    fit(replace(alone, steps=2), tmp_path / "run")
+    assert len(log_of(tmp_path / "run", "l1")) == 2
+    assert not log_of(tmp_path / "run", "gate_entropy")
+    trained = load_trained(tmp_path / "run/last.ckpt", alone, "average")
+    head = load_checkpoint(export(trained, alone, tmp_path / "out")[0]).build_head()
+    features = trained.method.encoder(trained.method.preprocess(batch.images), head.layers)
+    with torch.no_grad():
+        assert torch.equal(head(features, (8, 8)).depth, trained.method.head(features, (8, 8)).depth)
 
 
 def test_gradients_reach_the_first_adapter_through_the_frozen_blocks(method, batch):

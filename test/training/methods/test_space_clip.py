@@ -7,10 +7,14 @@ import pytest
 import torch
 from tiny import network
 
+from clip_depth_ros.depth.checkpoint import load_checkpoint
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.rooms import RoomSet
+from clip_depth_training.fitting.fit import as_yaml
+from clip_depth_training.methods.base import Provenance
 from clip_depth_training.methods.space_clip import LivingReLU, SpaceClipMethodConfig, open_encoder
+from clip_depth_training.recipe import Recipe
 
 
 @pytest.fixture
@@ -94,12 +98,39 @@ def test_layers_scale_with_the_tower():
     assert config.structural_layers == (4, 2, 0)
 
 
+def test_taps_are_keys_of_a_recipe(tiny_recipe, tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(as_yaml(tiny_recipe))
+    changes = ["network.semantic_layers=[11, 8, 7, 4]", "network.structural_layers=[5, 4, 1]"]
+    method = Recipe.load(str(file), changes).build().eval()
+    assert method.head.config.semantic_layers == (11, 8, 7, 4)
+    assert method.head.config.structural_layers == (5, 4, 1)
+    assert method.head.layers == {1, 4, 5, 7, 8, 11}
+    exported = load_checkpoint(method.export(tmp_path, Provenance("tiny", "nothing"))[0]).build_head()
+    assert exported.layers == method.head.layers
+    mixed = replace(SpaceClipMethodConfig(encoder="x"), structural_layers=(7, 1, 1)).head_config(1024, 24)
+    assert (mixed.semantic_layers, mixed.structural_layers) == ((24, 18, 12, 6), (7, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"semantic_layers": (12, 9, 6)}, "semantic_layers is .* give 4 numbers of hidden states, or none"),
+        ({"structural_layers": (2, 1, 0, 0)}, "structural_layers is .* give 3 numbers of hidden states, or none"),
+        ({"semantic_layers": (13, 9, 6, 3)}, r"semantic_layers is \[13, 9, 6, 3\], but encoder .* has 12 blocks"),
+        ({"structural_layers": (2, 1, -1)}, "structural_layers is .* from 0 to 12"),
+    ],
+)
+def test_taps_that_the_tower_has_not_are_one_sentence(tiny_recipe, changes, said):
+    with pytest.raises(BadInput, match=said) as refusal:
+        replace(tiny_recipe, network=replace(tiny_recipe.network, **changes)).build()
+    assert str(refusal.value).count(". ") == 0, "one sentence"
+
+
 def test_what_is_no_encoder_is_refused(tiny_recipe, tmp_path):
     with pytest.raises(BadInput, match="no model 'ViT-Z'"):
         open_encoder("ViT-Z")
     method = tiny_recipe.build()
-    from clip_depth_training.methods.base import Provenance
-
     (file,) = method.export(tmp_path, Provenance("tiny", "nothing"))
     with pytest.raises(BadInput, match="holds no encoder"):
         replace(tiny_recipe, network=network(file)).build()

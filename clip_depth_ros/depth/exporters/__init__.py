@@ -1,0 +1,1 @@
+"""Other formats that a network can be written in."""
