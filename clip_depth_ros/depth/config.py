@@ -16,6 +16,9 @@ from clip_depth_ros.resources import resolve
 DEMO_WEIGHTS = (
     "package://clip_depth_ros/models/demo/encoder.safetensors",
     "package://clip_depth_ros/models/demo/space_clip.safetensors",
+    "package://clip_depth_ros/models/demo/moa_depth_clip.safetensors",
+    "package://clip_depth_ros/models/demo/depth_blip2.safetensors",
+    "package://clip_depth_ros/models/demo/depth_clip.safetensors",
 )
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 

@@ -102,6 +102,22 @@ def test_the_shipped_demo(tmp_path, start_process, dds_environment):
     assert not _processes_that_name(str(resolve(CONFIG)))
 
 
+@pytest.mark.parametrize("head", ["moa_depth_clip", "depth_blip2", "depth_clip"])
+def test_the_shipped_demo_with_another_head(tmp_path, start_process, dds_environment, head):
+    if not resolve(BAG).is_dir():
+        pytest.skip("models/demo/rooms_bag has not been made yet")
+    output = tmp_path / "out"
+    command = [*DEMO, "--head", head, "--rate", "4", "-o", str(output)]
+    _finish(start_process(command, dds_environment), 0)
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["setting"]["heads"] == head
+    assert summary["stream"]["received"] > 10
+    accuracy = summary["accuracy"]
+    if head != "depth_clip":  # that one never learnt depth
+        assert accuracy["metric"]["abs_rel"] < accuracy["constant"]["abs_rel"]
+        assert accuracy["metric"]["a1"] > accuracy["constant"]["a1"]
+
+
 def test_a_recording_of_one_s_own_with_ground_truth(tmp_path, config, start_process, dds_environment):
     bag = write_bag(tmp_path / "mine", camera_messages(12, 96, 64))
     output = tmp_path / "out"

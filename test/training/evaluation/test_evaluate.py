@@ -259,9 +259,9 @@ def test_real_pictures_are_measured_beside_trivial_predictions(shared_real, tmp_
 
     found, text = report(tmp_path, *DEMO_WEIGHTS, "--data", shared_real / "rgbd_tum_fr2_desk_slambook")
     assert {entry["predictor"] for entry in found["rows"]} == {
-        "space_clip",
+        *("space_clip", "moa_depth_clip", "depth_blip2", "depth_clip"),
         "constant (of this very data)",
         "row means (of this very data)",
     }
     assert row(found, "space_clip", "metric")["images"] == 2
-    assert text.count("rgbd_tum_fr2_desk_slambook, m") == 2
+    assert text.count("rgbd_tum_fr2_desk_slambook, m") == 8
