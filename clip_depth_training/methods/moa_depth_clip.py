@@ -48,7 +48,10 @@ class MoaDepthClipMethodConfig:
         bottleneck: hidden width of an expert.
         gate_hidden: hidden width of an adapter's gate.
         temperature: divides the gate's logits.
-        bins: depth bins of equal width.
+        adapt_class_token: whether adapters change the class token too.
+        visual_states: what is read of the states behind the adapters: their ``mean``, or the ``last``.
+        bins: number of depth bins.
+        bin_spacing: ``uniform``: bins of equal width; ``log``: of equal ratio.
         bin_range: (nearest, farthest) edge of the bins in metres at the canonical focal length; what is outside is
             taught as the nearest edge.
         regression_weight: share of the regression in the depth, 0..1.
@@ -74,7 +77,10 @@ class MoaDepthClipMethodConfig:
     bottleneck: int = 64
     gate_hidden: int = 128
     temperature: float = 2.0
+    adapt_class_token: bool = True
+    visual_states: str = "mean"
     bins: int = 128
+    bin_spacing: str = "uniform"
     bin_range: tuple[float, float] = (0.001, 10.0)
     regression_weight: float = 0.5
     valid_range: tuple[float, float] = (0.001, 10.0)
@@ -114,7 +120,10 @@ class MoaDepthClipMethodConfig:
             temperature=self.temperature,
             context_width=context_width,
             prompts=self.prompts,
+            adapt_class_token=self.adapt_class_token,
+            visual_states=self.visual_states,
             bins=self.bins,
+            bin_spacing=self.bin_spacing,
             bin_range=self.bin_range,
             regression_weight=self.regression_weight,
             valid_range=self.valid_range,
@@ -171,7 +180,8 @@ class MoaDepthClipMethod(Method):
         logits, regression, entropy = self.head.training_outputs(self._encode(batch.images), (size[0], size[1]))
         mask = valid_pixels(truth, self.valid_range)
         with torch.autocast(batch.images.device.type, enabled=False):
-            parts = moa_losses(logits, regression, truth / self.zoom(batch), mask, config.bin_range)
+            target = truth / self.zoom(batch)
+            parts = moa_losses(logits, regression, target, mask, config.bin_range, config.bin_spacing)
         weights = (config.cross_entropy_weight, config.l1_weight, config.silog_weight)
         total = sum((weight * part for weight, part in zip(weights, parts.values())), start=regression.new_zeros(()))
         return {"loss": total, **parts, **({} if entropy is None else {"gate_entropy": entropy})}
@@ -217,16 +227,22 @@ class MoaDepthClipMethod(Method):
 
 
 def moa_losses(
-    logits: Tensor, regression: Tensor, target: Tensor, mask: Tensor, bin_range: tuple[float, float]
+    logits: Tensor,
+    regression: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    bin_range: tuple[float, float],
+    bin_spacing: str = "uniform",
 ) -> dict[str, Tensor]:
     """Returns the three parts of the loss, each a mean over the valid pixels of the whole batch, over all processes.
 
     Args:
-        logits: ``(B, bins, H, W)`` float32 of bins of equal width.
+        logits: ``(B, bins, H, W)`` float32.
         regression: ``(B, H, W)`` float32, metres.
         target: ``(B, H, W)`` float32, metres; what is outside ``bin_range`` is taken as the nearest edge.
         mask: ``(B, H, W)`` bool, the pixels that count.
         bin_range: (nearest, farthest) edge of the bins, metres.
+        bin_spacing: ``uniform`` for bins of equal width, ``log`` for bins of equal ratio.
 
     Returns:
         ``cross_entropy`` of the bins, ``l1`` of the regression, and its ``silog``, here without a square root:
@@ -235,7 +251,9 @@ def moa_losses(
     near, far = bin_range
     bins = logits.shape[1]
     target = torch.where(mask, target, far).clamp(near, far)
-    index = ((target - near) * (bins / (far - near))).long().clamp_(max=bins - 1)
+    logarithmic = bin_spacing == "log"
+    share = (target / near).log() / math.log(far / near) if logarithmic else (target - near) / (far - near)
+    index = (share * bins).long().clamp_(0, bins - 1)
     surprise = F.cross_entropy(logits, index.masked_fill(~mask, -100), ignore_index=-100, reduction="sum")
     error = torch.where(mask, (regression - target).abs(), 0.0).sum()
     surprise, error, count = all_sum(surprise, error, mask.sum().to(error.dtype))

@@ -21,6 +21,9 @@ from clip_depth_ros.depth.heads.adapters import MixtureOfAdapters, TunedBlocks
 from clip_depth_ros.depth.heads.base import DepthHead, DepthPrediction
 from clip_depth_ros.errors import BadInput
 
+VISUAL_STATES = ("mean", "last")
+BIN_SPACINGS = ("uniform", "log")
+
 # Values of the enlarged logits at once: what a CPU's cache holds, and what fills a GPU.
 _CPU_VALUES, _GPU_VALUES = 1 << 19, 1 << 25
 
@@ -40,7 +43,10 @@ class MoaDepthClipConfig:
         temperature: divides the gate's logits.
         context_width: length of the stored context vector; 0: no context.
         prompts: what the context vector was made from, for people.
-        bins: depth bins of equal width.
+        adapt_class_token: whether adapters change the tokens before the patches too.
+        visual_states: what is read of the states at ``adapter_blocks``: their ``mean``, or the ``last``.
+        bins: number of depth bins.
+        bin_spacing: ``uniform``: bins of equal width; ``log``: of equal ratio, so that near ones are narrow.
         bin_range: (nearest, farthest) edge of the bins in metres; the farthest is also the regression's limit.
         regression_weight: share of the regression in the depth, 0..1; the rest is the bins'.
         valid_range: (nearest, farthest) metres of the training data.
@@ -55,7 +61,10 @@ class MoaDepthClipConfig:
     temperature: float = 2.0
     context_width: int = 512
     prompts: tuple[str, ...] = ()
+    adapt_class_token: bool = True
+    visual_states: str = "mean"
     bins: int = 128
+    bin_spacing: str = "uniform"
     bin_range: tuple[float, float] = (0.001, 10.0)
     regression_weight: float = 0.5
     valid_range: tuple[float, float] = (0.001, 10.0)
@@ -69,6 +78,15 @@ class MoaDepthClipConfig:
                 raise BadInput(f"{name} of MoA-DepthCLIP is {getattr(self, name)}, but must be at least {least}.")
         if self.temperature <= 0:
             raise BadInput(f"temperature of MoA-DepthCLIP is {self.temperature}, but must be positive.")
+        for name, choices in (("visual_states", VISUAL_STATES), ("bin_spacing", BIN_SPACINGS)):
+            if getattr(self, name) not in choices:
+                raise BadInput(
+                    f"{name} of MoA-DepthCLIP is {getattr(self, name)!r}, but must be {' or '.join(choices)}."
+                )
+        if self.bin_spacing == "log" and self.bin_range[0] <= 0:
+            raise BadInput(
+                f"bin_range of MoA-DepthCLIP begins at {self.bin_range[0]}: log bins need a nearest above 0."
+            )
         if not 0 <= self.regression_weight <= 1:
             raise BadInput(f"regression_weight of MoA-DepthCLIP is {self.regression_weight}, but must be 0 to 1.")
         for name in ("bin_range", "valid_range"):
@@ -170,21 +188,30 @@ class MoaDepthClipHead(DepthHead):
             elif block >= self.entry:
                 hidden = features.blocks[block](hidden)
             if block in adapters:
-                hidden, gate = adapters[block](hidden)
+                kept = 0 if self.config.adapt_class_token else features.prefix_tokens
+                adapted, gate = adapters[block](hidden[:, kept:])
+                hidden = torch.cat([hidden[:, :kept], adapted], dim=1) if kept else adapted
                 gates.append(gate)
             if block in self.config.adapter_blocks:
                 states.append(hidden)
         return states, gates
 
     def bin_centres(self) -> Tensor:
-        """Returns the middles of the bins ``(bins,)`` float32 in metres, whatever type the head computes in."""
+        """Returns the middles of the bins ``(bins,)`` float32 in metres, whatever type the head computes in.
+
+        The middle of a bin of equal ratio is the geometric one.
+        """
         near, far = self.config.bin_range
-        width = (far - near) / self.config.bins
-        return (torch.arange(self.config.bins, device=self.context.device) + 0.5) * width + near
+        middles = torch.arange(self.config.bins, device=self.context.device) + 0.5
+        if self.config.bin_spacing == "log":
+            return near * (middles * (math.log(far / near) / self.config.bins)).exp()
+        return middles * ((far - near) / self.config.bins) + near
 
     def _maps(self, features: EncoderFeatures) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Returns logits ``(B, h, w, bins)`` and raw regression ``(B, h, w)`` at the patches, and the gates."""
         states, gates = self.trunk(features)
+        if self.config.visual_states == "last":
+            states = states[-1:]
         visual = sum(states[1:], start=states[0])[:, features.prefix_tokens :] / len(states)
         patches = visual.unflatten(1, features.grid)
         # The context is the same at every patch: its share of the product is one row, and no map of it is made.

@@ -62,6 +62,38 @@ def test_parameter_counts_are_the_papers() -> None:
     assert not head.needs_pooled
 
 
+def test_what_the_paper_leaves_open_can_be_set() -> None:
+    encoder = tiny_encoder()
+    pixels = torch.randn(2, 3, 64, 96)
+    head = trained_head(encoder, adapt_class_token=False)
+    features = encoder(pixels, head.layers)
+    with torch.no_grad():
+        (first, *_, last), gates = head.trunk(features)
+        assert gates[0].shape[1] == features.grid[0] * features.grid[1]
+        assert torch.equal(first[:, 0], features.hidden[head.entry][:, 0]), "the class token is left alone"
+        assert not torch.allclose(first[:, 1:], features.hidden[head.entry][:, 1:])
+        everything = trained_head(encoder)
+        assert not torch.allclose(everything.trunk(features)[0][0][:, 0], first[:, 0])
+        read_last = MoaDepthClipHead(replace(head.config, visual_states="last"))
+        read_last.load_state_dict(head.state_dict())
+        inputs = torch.cat([last[:, 1:], head.context.expand(2, features.grid[0] * features.grid[1], -1)], dim=-1)
+        logits, _, _ = read_last.eval()._maps(features)
+        torch.testing.assert_close(logits.flatten(1, 2), head.classification(inputs))
+        assert not torch.allclose(head._maps(features)[0], logits)
+
+
+def test_log_bins_have_equal_ratios() -> None:
+    head = fresh_head(tiny_encoder(), bins=4, bin_spacing="log", bin_range=(0.1, 1000.0))
+    torch.testing.assert_close(head.bin_centres(), torch.tensor([10**-0.5, 10**0.5, 10**1.5, 10**2.5]))
+    for changes, said in (
+        ({"bin_spacing": "log", "bin_range": (0.0, 5.0)}, "need a nearest above 0"),
+        ({"bin_spacing": "wide"}, "'wide', but must be uniform or log"),
+        ({"visual_states": "first"}, "'first', but must be mean or last"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            fresh_head(tiny_encoder(), **changes)
+
+
 def test_a_module_is_its_formula() -> None:
     torch.manual_seed(0)
     module = MixtureOfAdapters(10, 3, 4, 5, 2.0)

@@ -163,6 +163,18 @@ def test_loss_parts_against_hand_numbers():
     assert float(silog) == pytest.approx(10 * math.log(2) ** 2 * (2 / 9 + 0.85 / 9), rel=1e-5)
 
 
+def test_log_bins_are_taught_by_ratio():
+    # Edges 0.1, 1, 10, 100, 1000 m.
+    target = torch.tensor([[[0.1, 0.9, 1.1, 50.0, 999.0, 5000.0]]])
+    logits = torch.full((1, 4, 1, 6), -100.0)
+    for place, index in enumerate((0, 0, 1, 2, 3, 3)):
+        logits[0, index, 0, place] = 100.0
+    everywhere = torch.ones_like(target, dtype=torch.bool)
+    parts = moa_losses(logits, torch.ones_like(target), target, everywhere, (0.1, 1000.0), "log")
+    assert parts["cross_entropy"] == pytest.approx(0.0, abs=1e-6)
+    assert moa_losses(logits, torch.ones_like(target), target, everywhere, (0.1, 1000.0))["cross_entropy"] > 10
+
+
 def test_what_is_beyond_the_bins_is_taught_as_their_edge():
     logits = torch.zeros(1, 4, 1, 2)
     logits[:, 3, :, 0] = logits[:, 0, :, 1] = 50.0  # sure of the last bin, sure of the first
