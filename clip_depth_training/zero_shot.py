@@ -9,8 +9,8 @@ from typing import Any
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.heads.depth_clip import VARIANTS, DepthClipConfig, DepthClipHead
 from clip_depth_ros.errors import BadInput
+from clip_depth_training.methods.frozen_encoder import open_encoder
 from clip_depth_training.methods.prompts import embed_prompts
-from clip_depth_training.methods.space_clip import open_encoder
 
 
 def zero_shot_head(

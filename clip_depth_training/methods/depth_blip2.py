@@ -13,33 +13,27 @@ from typing import ClassVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clip_depth_ros.depth.checkpoint import Checkpoint, CheckpointMetadata, load_checkpoint, save_checkpoint
+from clip_depth_ros.depth.checkpoint import Checkpoint, load_checkpoint
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder, check_tensors
 from clip_depth_ros.depth.heads.depth_blip2 import DepthBlip2Head, flip_averaged
 from clip_depth_ros.depth.metrics import valid_pixels
-from clip_depth_ros.depth.preprocess import Preprocess
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 from clip_depth_training.distributed import all_sum
-from clip_depth_training.methods.base import Method, Provenance
 from clip_depth_training.methods.depth_blip2_config import DepthBlip2MethodConfig
-from clip_depth_training.methods.space_clip import open_encoder
-
-_ANY_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+from clip_depth_training.methods.frozen_encoder import HeadOnFrozenEncoder
 
 
-class DepthBlip2Method(Method):
+class DepthBlip2Method(HeadOnFrozenEncoder):
     """DepthBLIP-2's head, loss and file."""
 
     config_class: ClassVar[type] = DepthBlip2MethodConfig
+    head: DepthBlip2Head
 
     def __init__(self, config: DepthBlip2MethodConfig) -> None:
-        super().__init__()
+        super().__init__(config.encoder, config.pretrained)
         self.config = config
-        self.encoder = open_encoder(config.encoder, config.pretrained)
-        self._identity = self.encoder.identity()
         file = open_qformer(Path(config.qformer), self.encoder, self._identity) if config.qformer else None
         head_config = config.head_config(self.encoder, file)
         if head_config.layer not in self.encoder.tower.layers:
@@ -51,7 +45,6 @@ class DepthBlip2Method(Method):
             _start_at(self.head.bins, head_config.bins)
         self.head.requires_grad_(False)
         self.trained.requires_grad_(True)
-        self.preprocess = Preprocess(self.encoder.config)
         self.valid_range = config.valid_range
         self.canonical_focal_px = config.canonical_focal_px
 
@@ -86,14 +79,9 @@ class DepthBlip2Method(Method):
     def train(self, mode: bool = True) -> DepthBlip2Method:
         """Sets the mode of what learns; what is frozen stays in evaluation."""
         super().train(mode)
-        self.encoder.eval()
         if not self.config.train_qformer:
             self.head.qformer.eval()
         return self
-
-    def compute_frozen_in(self, dtype: torch.dtype) -> None:
-        """Has the encoder hold and compute its numbers as ``dtype``; a low temperature needs the Q-Former's 32 bits."""
-        self.encoder.to(dtype)
 
     def zoom(self, batch: Batch) -> Tensor:
         """Returns f / canonical of each picture, as the encoder sees what is looked at of it."""
@@ -124,35 +112,17 @@ class DepthBlip2Method(Method):
             depth = self.head(self._encode(pixels), size).depth
         return F.pad(depth[:, None], (left, right, top, bottom), mode="replicate")[:, 0]
 
-    def export(self, output: Path, provenance: Provenance) -> list[Path]:
-        """Writes ``depth_blip2.safetensors``, Q-Former included; the encoder stays the file it was."""
-        looked_at = ""
-        if self.config.crop is not None:
-            left, top, right, bottom = self.config.crop
-            looked_at = f" Pictures were cut to rows {top} to {bottom} and columns {left} to {right}."
-        metadata = CheckpointMetadata(
-            method=self.head.method,
-            encoder=self.encoder.config,
-            encoder_identity=self.encoder.identity(),
-            trained_on=provenance.trained_on + looked_at,
-            training_intrinsics=provenance.training_intrinsics,
-            canonical_focal_px=self.canonical_focal_px,
-            metrics=provenance.metrics,
-            licence=provenance.licence,
-            source=f"clip_depth_training recipe {provenance.recipe}",
-        )
-        files = [output / "depth_blip2.safetensors"]
-        save_checkpoint(files[0], metadata, head=self.head)
-        return files
+    @property
+    def looked_at(self) -> str:
+        """The crop, for the card."""
+        if self.config.crop is None:
+            return ""
+        left, top, right, bottom = self.config.crop
+        return f" Pictures were cut to rows {top} to {bottom} and columns {left} to {right}."
 
     def _encode(self, pixels: Tensor) -> EncoderFeatures:
-        """Runs the encoder as far as the head reads it, without a graph; returns float32."""
-        layers, pooled = self.head.layers, self.head.needs_pooled
-        if self.encoder.dtype == torch.float32:
-            return self.encoder(pixels, layers, pooled=pooled).to(torch.float32)
-        # Weights of 16 bits need no casting; the fused attention, which only a graph makes slow, is faster then.
-        with torch.autocast(pixels.device.type, enabled=False), sdpa_kernel(_ANY_ATTENTION):
-            return self.encoder(pixels.to(self.encoder.dtype), layers, pooled=pooled).to(torch.float32)
+        """Encodes in the encoder's type, returns float32: a low temperature needs the Q-Former's 32 bits."""
+        return self.encode(pixels).to(torch.float32)
 
     def _take_qformer(self, file: Checkpoint) -> None:
         """Loads the file's Q-Former and norm; an MLP in it was for other pictures."""

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.heads.moa_depth_clip import MoaDepthClipConfig, MoaDepthClipHead
 from clip_depth_ros.depth.metrics import valid_pixels
-from clip_depth_ros.depth.preprocess import Preprocess
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 from clip_depth_training.distributed import all_sum
 from clip_depth_training.losses import silog_loss
-from clip_depth_training.methods.base import Method, Provenance
+from clip_depth_training.methods.frozen_encoder import HeadOnFrozenEncoder
 from clip_depth_training.methods.prompts import SCENE_SETS, embed_prompts, fill
-from clip_depth_training.methods.space_clip import open_encoder
 
-_ANY_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _PUBLISHED_BLOCKS, _PUBLISHED_DEPTH = (2, 5, 8, 11), 12
 
 
@@ -130,46 +124,24 @@ class MoaDepthClipMethodConfig:
         )
 
 
-class MoaDepthClipMethod(Method):
+class MoaDepthClipMethod(HeadOnFrozenEncoder):
     """MoA-DepthCLIP's head, losses and files."""
 
     config_class: ClassVar[type] = MoaDepthClipMethodConfig
+    head: MoaDepthClipHead
 
     def __init__(self, config: MoaDepthClipMethodConfig) -> None:
-        super().__init__()
+        super().__init__(config.encoder, config.pretrained)
         self.config = config
-        self.encoder = open_encoder(config.encoder, config.pretrained)
-        self._identity = self.encoder.identity()
         context = self._context_vector()
         self.head = MoaDepthClipHead(config.head_config(self.encoder, len(context)))
         self.head.context.copy_(context)
         self.head.copy_tuned_blocks(self.encoder)
-        self.preprocess = Preprocess(self.encoder.config)
         self.valid_range = config.valid_range
         self.canonical_focal_px = config.canonical_focal_px
         if config.starting_depth is not None:
             share = config.starting_depth / config.bin_range[1]
             nn.init.constant_(self.head.regression.bias, math.log(share / (1 - share)))
-
-    @property
-    def frozen_identity(self) -> str:
-        """The encoder's identity, as it was read."""
-        return self._identity
-
-    @property
-    def trained(self) -> nn.Module:
-        """The head: adapters where there are some, tuned blocks, classification and regression."""
-        return self.head
-
-    def train(self, mode: bool = True) -> MoaDepthClipMethod:
-        """Sets the head's mode; the frozen encoder stays in evaluation."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
-    def compute_frozen_in(self, dtype: torch.dtype) -> None:
-        """Has the encoder hold and compute its numbers as ``dtype``."""
-        self.encoder.to(dtype)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the weighted sum, its three parts and, with adapters, the gates' entropy: logged, never a loss."""
@@ -191,32 +163,9 @@ class MoaDepthClipMethod(Method):
         """Returns the head's depth; see :meth:`Method.predict`."""
         return self.head(self._encode(images), output_size).depth
 
-    def export(self, output: Path, provenance: Provenance) -> list[Path]:
-        """Writes ``moa_depth_clip.safetensors``; the encoder stays the file it was."""
-        metadata = CheckpointMetadata(
-            method=self.head.method,
-            encoder=self.encoder.config,
-            encoder_identity=self.encoder.identity(),
-            trained_on=provenance.trained_on,
-            training_intrinsics=provenance.training_intrinsics,
-            canonical_focal_px=self.canonical_focal_px,
-            metrics=provenance.metrics,
-            licence=provenance.licence,
-            source=f"clip_depth_training recipe {provenance.recipe}",
-        )
-        files = [output / "moa_depth_clip.safetensors"]
-        save_checkpoint(files[0], metadata, head=self.head)
-        return files
-
     def _encode(self, images: Tensor) -> EncoderFeatures:
         """Runs the encoder up to the first adapter, without a graph; the blocks it gives do have one."""
-        pixels, layers = self.preprocess(images), self.head.layers
-        dtype = self.head.context.dtype
-        if self.encoder.dtype == torch.float32:
-            return self.encoder(pixels, layers).to(dtype)
-        # Weights of 16 bits need no casting; the fused attention, which only a graph makes slow, is faster then.
-        with torch.autocast(images.device.type, enabled=False), sdpa_kernel(_ANY_ATTENTION):
-            return self.encoder(pixels.to(self.encoder.dtype), layers).to(dtype)
+        return self.encode(self.preprocess(images)).to(self.head.context.dtype)
 
     def _context_vector(self) -> Tensor:
         """Returns the mean of the prompts' embeddings ``(E,)``, or nothing where there are no prompts."""

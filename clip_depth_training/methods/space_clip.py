@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
-from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.heads.space_clip import SpaceClipConfig, SpaceClipHead
 from clip_depth_ros.depth.metrics import valid_pixels
-from clip_depth_ros.depth.preprocess import Preprocess
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 from clip_depth_training.losses import space_clip_loss
-from clip_depth_training.methods.base import Method, Provenance
-
-_ANY_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+from clip_depth_training.methods.frozen_encoder import HeadOnFrozenEncoder
 
 
 @dataclass(frozen=True)
@@ -123,19 +116,17 @@ class LivingReLU(nn.Module):
         return torch.where(depth >= self.knee, depth, below)
 
 
-class SpaceClipMethod(Method):
+class SpaceClipMethod(HeadOnFrozenEncoder):
     """SPACE-CLIP's head, loss and files."""
 
     config_class: ClassVar[type] = SpaceClipMethodConfig
+    head: SpaceClipHead
 
     def __init__(self, config: SpaceClipMethodConfig) -> None:
-        super().__init__()
+        super().__init__(config.encoder, config.pretrained)
         self.config = config
-        self.encoder = open_encoder(config.encoder, config.pretrained)
-        self._identity = self.encoder.identity()
         self.head = SpaceClipHead(config.head_config(self.encoder.width, self.encoder.depth))
         self.head.to(memory_format=torch.channels_last)
-        self.preprocess = Preprocess(self.encoder.config)
         self.valid_range = config.valid_range
         self.canonical_focal_px = config.canonical_focal_px
         if config.starting_depth is not None:
@@ -145,26 +136,6 @@ class SpaceClipMethod(Method):
                 setattr(head, str(len(head) - 1), LivingReLU())
         for head, weight in zip(self.head.auxiliary_heads, config.auxiliary_weights):
             head.requires_grad_(weight > 0)  # several processes wait for the gradient of whatever may have one
-
-    @property
-    def frozen_identity(self) -> str:
-        """The encoder's identity, as it was read."""
-        return self._identity
-
-    @property
-    def trained(self) -> nn.Module:
-        """The head."""
-        return self.head
-
-    def train(self, mode: bool = True) -> SpaceClipMethod:
-        """Sets the head's mode; the frozen encoder stays in evaluation."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
-    def compute_frozen_in(self, dtype: torch.dtype) -> None:
-        """Has the encoder hold and compute its numbers as ``dtype``."""
-        self.encoder.to(dtype)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Returns SPACE-CLIP's loss at the supervision size."""
@@ -183,37 +154,11 @@ class SpaceClipMethod(Method):
         """Returns the head's depth; see :meth:`Method.predict`."""
         return self._outputs(images, output_size)[0]
 
-    def export(self, output: Path, provenance: Provenance) -> list[Path]:
-        """Writes ``space_clip.safetensors``; the encoder stays the file it was."""
-        metadata = CheckpointMetadata(
-            method=self.head.method,
-            encoder=self.encoder.config,
-            encoder_identity=self.encoder.identity(),
-            trained_on=provenance.trained_on,
-            training_intrinsics=provenance.training_intrinsics,
-            canonical_focal_px=self.canonical_focal_px,
-            metrics=provenance.metrics,
-            licence=provenance.licence,
-            source=f"clip_depth_training recipe {provenance.recipe}",
-        )
-        files = [output / "space_clip.safetensors"]
-        save_checkpoint(files[0], metadata, head=self.head)
-        return files
-
     def _outputs(self, images: Tensor, output_size: tuple[int, int]) -> tuple[Tensor, list[Tensor]]:
-        features = self._encode(images)
+        features = self.encode(self.preprocess(images))
         device = images.device.type
         wanted = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._head_dtype
         return self.head.training_outputs(features.to(wanted), output_size)
-
-    def _encode(self, images: Tensor) -> EncoderFeatures:
-        """Runs the encoder as far as the head reads it, without a graph."""
-        pixels, layers = self.preprocess(images), self.head.layers
-        if self.encoder.dtype == torch.float32:
-            return self.encoder(pixels, layers, pooled=self.head.needs_pooled)
-        # Weights of 16 bits need no casting; the fused attention, which only a graph makes slow, is faster then.
-        with torch.autocast(images.device.type, enabled=False), sdpa_kernel(_ANY_ATTENTION):
-            return self.encoder(pixels.to(self.encoder.dtype), layers, pooled=self.head.needs_pooled)
 
     @property
     def _head_dtype(self) -> torch.dtype:
@@ -224,17 +169,3 @@ class SpaceClipMethod(Method):
         with torch.no_grad():
             for head in (self.head.depth_head, *self.head.auxiliary_heads):
                 head.get_parameter("3.bias").fill_(metres)
-
-
-def open_encoder(source: str, pretrained: str = "") -> SharedEncoder:
-    """Returns a frozen encoder: a file of this project, or a model of open_clip.
-
-    Raises:
-        BadInput: no such file or model, or weights that do not fit.
-    """
-    if not source.endswith(".safetensors"):
-        return SharedEncoder.from_open_clip(source, pretrained)
-    encoder = load_checkpoint(Path(source)).build_encoder()
-    if encoder is None:
-        raise BadInput(f"{source} holds no encoder: give the file that does, as `clip-depth info` shows.")
-    return encoder.float()

@@ -28,7 +28,7 @@ from clip_depth_training.fitting.training import MethodTraining
 from clip_depth_training.methods.base import Provenance
 from clip_depth_training.methods.depth_blip2 import DepthBlip2Method, depth_errors
 from clip_depth_training.methods.depth_blip2_config import DepthBlip2MethodConfig, word_ids
-from clip_depth_training.methods.space_clip import open_encoder
+from clip_depth_training.methods.frozen_encoder import open_encoder
 from clip_depth_training.recipe import Recipe
 
 SMALL = {"width": 24, "layers": 2, "heads": 2, "hidden": 32, "queries": 4, "map_size": (2, 4, 3), "temperature": 0.5}

@@ -13,7 +13,8 @@ from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.rooms import RoomSet
 from clip_depth_training.fitting.fit import as_yaml
 from clip_depth_training.methods.base import Provenance
-from clip_depth_training.methods.space_clip import LivingReLU, SpaceClipMethodConfig, open_encoder
+from clip_depth_training.methods.frozen_encoder import open_encoder
+from clip_depth_training.methods.space_clip import LivingReLU, SpaceClipMethodConfig
 from clip_depth_training.recipe import Recipe
 
 
