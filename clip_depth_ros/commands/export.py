@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.sizes import parse_size
 
 if TYPE_CHECKING:
     from clip_depth_ros.depth.checkpoint import CheckpointMetadata
@@ -52,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         BadInput: an option, weights or the output that cannot be used, or a file that differs from PyTorch.
     """
     _check_options(arguments)
-    sizes = {name: _size(name, getattr(arguments, name)) for name in ("size", "camera_size", "input_size")}
+    given = {name: getattr(arguments, name) for name in ("size", "camera_size", "input_size")}
+    sizes = {
+        name: None if text is None else parse_size(text, f"--{name.replace('_', '-')}") for name, text in given.items()
+    }
     from clip_depth_ros.depth.exporters.onnx import GraphOptions, export_onnx, require_packages, trtexec_line
     from clip_depth_ros.depth.loading import load_network
 
@@ -93,16 +97,6 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise BadInput("--input image and --camera-size belong together: give both, or neither.")
     if arguments.output.is_dir():
         raise BadInput(f"--output {arguments.output} is a folder: give the name of a file in it.")
-
-
-def _size(option: str, text: str | None) -> tuple[int, int] | None:
-    """Returns (height, width) of ``HxW``."""
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) == 2 and all(side.isascii() and side.isdigit() and 0 < int(side) <= 8192 for side in sides):
-        return int(sides[0]), int(sides[1])
-    raise BadInput(f"--{option.replace('_', '-')} is {text!r}: give height and width in pixels, such as 480x640.")
 
 
 def _config(arguments: argparse.Namespace) -> EstimatorConfig:

@@ -15,6 +15,7 @@ from clip_depth_ros.depth.encoder_config import NORMALISATIONS
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.resources import resolve
+from clip_depth_ros.sizes import parse_size
 from clip_depth_training.data_sets import open_data_set
 from clip_depth_training.data_sets.base import DepthDataSet
 from clip_depth_training.evaluation.baselines import Baseline, baseline_of
@@ -25,7 +26,6 @@ from clip_depth_training.evaluation.protocols import (
     Protocol,
     choose_crop,
     choose_range,
-    parse_size,
 )
 from clip_depth_training.evaluation.report import Report
 from clip_depth_training.evaluation.sheets import write_sheet
@@ -52,7 +52,7 @@ def plan(arguments: argparse.Namespace, valid_ranges: Mapping[str, tuple[float, 
     Raises:
         BadInput: a folder is no data set, holds nothing or is given twice, or an option does not fit it.
     """
-    size = None if arguments.eval_size is None else parse_size(arguments.eval_size)
+    size = None if arguments.eval_size is None else parse_size(arguments.eval_size, "--eval-size")
     jobs: list[Job] = []
     names: set[str] = set()
     for folder in arguments.data:

@@ -159,15 +159,3 @@ def choose_range(
             "--range."
         )
     return near, far
-
-
-def parse_size(text: str, option: str = "--eval-size") -> tuple[int, int]:
-    """Returns ``HxW``, given as ``option``, as (H, W) pixels.
-
-    Raises:
-        BadInput: it is something else.
-    """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts):
-        raise BadInput(f"{option} is {text!r}: give HEIGHTxWIDTH in pixels, such as 352x704.")
-    return int(parts[0]), int(parts[1])

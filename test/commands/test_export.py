@@ -272,7 +272,7 @@ def test_an_encoder_of_timm(tmp_path: Path) -> None:
     [
         (["--format", "tensorrt"], "--format is 'tensorrt'"),
         (["--opset", "11"], "--opset is 11: it must be 17 to 20"),
-        (["--size", "480"], "--size is '480': give height and width"),
+        (["--size", "480"], "--size is '480': give HEIGHTxWIDTH in pixels"),
         (["--size", "0x640"], "--size is '0x640'"),
         (["--input-size", "50x64"], "cannot read 50x64 pixels"),
         (["--input", "image"], "--input image and --camera-size belong together"),

@@ -1,11 +1,11 @@
-"""Crops by hand numbers, depth ranges and sizes."""
+"""Crops by hand numbers, and depth ranges."""
 
 import numpy as np
 import pytest
 import torch
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.evaluation.protocols import Protocol, choose_crop, choose_range, crop_box, parse_size
+from clip_depth_training.evaluation.protocols import Protocol, choose_crop, choose_range, crop_box
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,3 @@ def test_the_depth_range_is_what_all_heads_have_in_common():
     heads["near"] = (0.001, 0.25)
     with pytest.raises(BadInput, match=r"^far is for 0.5 to 80 m, near is for 0.001 to 0.25 m and set has 0.1 to 10 m"):
         choose_range(None, heads, (0.1, 10.0), "set")
-
-
-def test_sizes_are_height_by_width():
-    assert parse_size("352x704") == (352, 704)
-    for wrong in ("352", "352x", "0x4", "ax4", "1x2x3", "9999x4"):
-        with pytest.raises(BadInput, match="--eval-size"):
-            parse_size(wrong)
