@@ -41,12 +41,13 @@ TRAIN = [
     *BAGS,
 ]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.19,<2"]
+BENCHMARK = ["transformers>=4.45,<6", "matplotlib>=3.8,<4"]
 TEST = [
     *ONNX,
+    *BENCHMARK,
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "torchmetrics>=1.4,<2",
-    "transformers>=4.45,<6",
     "colcon-common-extensions>=0.3,<1",
 ]
 LINT = ["ruff>=0.8,<1", "mypy>=1.11,<3", "types-PyYAML"]
@@ -85,6 +86,7 @@ setup(
         "train": TRAIN,
         "blip2": ["tokenizers>=0.15,<1"],  # prompts of one's own for DepthBLIP-2, at import
         "onnx": ONNX,
+        "benchmark": BENCHMARK,  # clip-depth benchmark: its reference and its plots
         "test": TEST,
         "lint": LINT,
     },

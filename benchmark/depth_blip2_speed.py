@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from benchmark.turns import take_turns, write_report
+from clip_depth_ros.benchmark.turns import take_turns, write_report
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig
 from clip_depth_ros.depth.heads.depth_blip2 import TOKEN_IDS, DepthBlip2Config, DepthBlip2Head, flip_averaged
@@ -132,10 +132,14 @@ def errors(depth: Tensor, exact: Tensor) -> dict[str, float]:
 def fast_ways(encoder: SharedEncoder, head: DepthBlip2Head, device: str) -> dict[str, Way]:
     """Returns our way with the encoder in 16 bits, and with the head in 16 bits too."""
     name, dtype = ("fp16", torch.float16) if torch.device(device).type == "cuda" else ("bf16", torch.bfloat16)
-    small = copy.deepcopy(encoder).to(dtype)
+    small = copy.deepcopy(encoder)
+    if dtype == torch.bfloat16:
+        small.narrow(dtype)
+    else:
+        small.to(dtype)
     return {
         f"{name} encoder": ours(small, head),
-        f"{name} encoder and head": ours(small, copy.deepcopy(head).to(dtype)),
+        f"{name} encoder and head": ours(small, copy.deepcopy(head).narrow(dtype)),
     }
 
 

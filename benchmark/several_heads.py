@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.turns import take_turns, write_report
+from clip_depth_ros.benchmark.turns import take_turns, write_report
 from clip_depth_ros.depth.config import PRECISIONS
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.encoder_config import EncoderConfig

@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmark.hardware import hardware
+from clip_depth_ros.benchmark.hardware import hardware
 from clip_depth_ros.files import replacing
 
 SIZE = (480, 640)

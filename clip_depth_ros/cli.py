@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("clip_depth_ros.commands.import_weights", "convert published weights for this node"),
     "export": ("clip_depth_ros.commands.export", "encoder and head as one ONNX file, for TensorRT and ONNX Runtime"),
     "info": ("clip_depth_ros.commands.info", "say what a weight file is"),
+    "benchmark": ("clip_depth_ros.commands.benchmark", "measure speed, memory and start-up on this machine"),
 }
 
 

@@ -24,6 +24,9 @@ DISTRIBUTIONS = {
 }
 # ROS libraries of the wheels and of every ROS installation that rclpy itself depends on.
 WITH_RCLPY = {"rpyutils"}
+# Dependencies go benchmark -> replay -> ros -> messages, depth; only the command line knows the commands.
+_ABOVE_ROS = (f"{NAME}.replay", f"{NAME}.benchmark", f"{NAME}.commands")
+_ABOVE_MESSAGES = (f"{NAME}.ros", *_ABOVE_ROS)
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +124,13 @@ def test_every_import_is_declared(built: metadata.Distribution, package_xml: Ele
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        (f"{NAME}/depth", (f"{NAME}.messages", f"{NAME}.ros", f"{NAME}.replay", "clip_depth_training", "rclpy")),
-        (f"{NAME}/messages", (f"{NAME}.ros", f"{NAME}.replay", "clip_depth_training", "rclpy")),
-        (f"{NAME}/ros", (f"{NAME}.replay", "clip_depth_training", "socket", "urllib", "http", "requests")),
+        (f"{NAME}/depth", (f"{NAME}.messages", *_ABOVE_MESSAGES, "clip_depth_training", "rclpy")),
+        (f"{NAME}/messages", (*_ABOVE_MESSAGES, "clip_depth_training", "rclpy")),
+        (f"{NAME}/ros", (*_ABOVE_ROS, "clip_depth_training", "socket", "urllib", "http", "requests")),
+        (f"{NAME}/replay", (f"{NAME}.benchmark", f"{NAME}.commands")),
+        (f"{NAME}/benchmark", (f"{NAME}.commands",)),
         (NAME, ("clip_depth_training",)),
-        ("clip_depth_training", (f"{NAME}.ros", "rclpy")),
+        ("clip_depth_training", (f"{NAME}.ros", f"{NAME}.benchmark", "rclpy")),
     ],
 )
 def test_dependencies_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
@@ -159,6 +164,20 @@ def test_depth_needs_no_ros() -> None:
         + "import clip_depth_ros.depth as depth\n"
         "for module in pkgutil.walk_packages(depth.__path__, 'clip_depth_ros.depth.'):\n"
         "    importlib.import_module(module.name)\n"
+        "assert not Watch.tried, Watch.tried\n"
+    )
+    _run_python(code)
+
+
+def test_the_benchmark_needs_ros_and_its_own_extra_only_where_it_uses_them() -> None:
+    """All parts but the other side of the node load without ROS, plots and the reference's encoder."""
+    code = (
+        "UNWANTED = ('rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'matplotlib', 'transformers')"
+        + _WATCH
+        + "import clip_depth_ros.benchmark as benchmark\n"
+        "for module in pkgutil.walk_packages(benchmark.__path__, 'clip_depth_ros.benchmark.'):\n"
+        "    if module.name != 'clip_depth_ros.benchmark.client':\n"
+        "        importlib.import_module(module.name)\n"
         "assert not Watch.tried, Watch.tried\n"
     )
     _run_python(code)

@@ -57,8 +57,8 @@ class EncoderFeatures:
         patches = self.hidden[layer][:, self.prefix_tokens :]
         return patches.transpose(1, 2).unflatten(2, self.grid)
 
-    def select(self, members: list[int]) -> EncoderFeatures:
-        """Returns the features of some of the batch's images."""
+    def part(self, members: slice) -> EncoderFeatures:
+        """Returns the features of some of the batch's images, without a copy."""
         return self._mapped(lambda value: value[members])
 
     def to(self, dtype: torch.dtype) -> EncoderFeatures:
@@ -133,8 +133,12 @@ class SharedEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type the tower computes in."""
+        """The floating-point type of pictures and hidden states; a narrowed tower's products are in another one."""
         return next(self.visual.parameters()).dtype
+
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Makes the blocks compute in ``dtype`` (bf16), in place; see :mod:`clip_depth_ros.depth.precision`."""
+        self.tower.narrow(dtype)
 
     def load_vision(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Loads vision tensors under open_clip's names; ``source`` is named in errors.

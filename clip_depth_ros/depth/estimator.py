@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,17 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from clip_depth_ros.depth.acceleration import on_host, pick_runner
 from clip_depth_ros.depth.config import EstimatorConfig
-from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
-from clip_depth_ros.depth.heads import DepthHead, DepthPrediction
-from clip_depth_ros.depth.loading import load_network, pick_device, pick_precision
+from clip_depth_ros.depth.encoder import SharedEncoder
+from clip_depth_ros.depth.heads import DepthHead
+from clip_depth_ros.depth.loading import load_network, pick_device
+from clip_depth_ros.depth.network import DepthNetwork, DepthResult, Plan
+from clip_depth_ros.depth.precision import pick_precision
 from clip_depth_ros.depth.preprocess import Preprocess
 from clip_depth_ros.errors import BadInput
+
+__all__ = ["DepthEstimator", "DepthResult"]
 
 if TYPE_CHECKING:
     from clip_depth_ros.depth.camera import CameraModel
@@ -27,38 +32,12 @@ if TYPE_CHECKING:
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 
-@dataclass(frozen=True)
-class DepthResult(Mapping[str, DepthPrediction]):
-    """Every head's prediction for a batch, by head name, and the features of the same encode.
-
-    Attributes:
-        predictions: by head name, the main head first.
-        pooled: ``(B, D)`` CLIP's pooled token before the projection, or None when not computed.
-        tokens: ``(B, N, D)`` last hidden state after the last LayerNorm, CLS first, or None when not computed.
-        embedding: ``(B, E)`` projected, unnormalised image embedding, or None where the weights hold no projection.
-    """
-
-    predictions: Mapping[str, DepthPrediction]
-    pooled: Tensor | None
-    tokens: Tensor | None
-    embedding: Tensor | None
-
-    def __getitem__(self, head: str) -> DepthPrediction:
-        return self.predictions[head]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.predictions)
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-
 class DepthEstimator:
     """One frozen encoder and the heads that read it.
 
     Attributes:
-        encoder: the shared encoder.
-        heads: the heads by name, the main one first.
+        encoder: the shared encoder, as it runs: batch norms folded and types changed, so not for storing.
+        heads: the heads by name, the main one first, likewise.
         canonical_focal_px: by head name, the focal length in encoder-input pixels its depth is for; heads that learnt
             one camera declare none and their depth is left as it is.
         device: where the network runs.
@@ -74,24 +53,26 @@ class DepthEstimator:
         canonical_focal_px: Mapping[str, float] | None = None,
         input_size: tuple[int, int] | None = None,
         normalisation: str = "",
+        acceleration: str = "auto",
     ) -> None:
-        """Moves the network to ``device`` and ``precision`` (see :class:`EstimatorConfig`).
+        """Moves the network to ``device`` and ``precision``, to run by ``acceleration`` (see :class:`EstimatorConfig`).
 
         Pictures are resized to ``input_size`` (height, width) pixels, by default the encoder's own. They are normalised
         by the encoder's own mean and deviation, or by those of a ``normalisation`` (see :class:`EstimatorConfig`).
 
         Raises:
-            BadInput: no head, a device that is not there, or an unknown normalisation.
+            BadInput: no head, a device or an acceleration that is not there, or an unknown normalisation.
         """
         if not heads:
             raise BadInput("A DepthEstimator needs at least one head.")
         self.device = pick_device(device)
-        encoder_type, self._head_type = pick_precision(precision, self.device)
-        self.encoder = encoder.to(self.device, encoder_type)
-        self.heads = {name: head.to(self.device, self._head_type).eval() for name, head in heads.items()}
         self.canonical_focal_px = dict(canonical_focal_px or {})
         self.identity = ""
-        self._preprocess = Preprocess(encoder.config.normalised(normalisation), input_size).to(self.device)
+        self._preprocess = Preprocess(encoder.config.normalised(normalisation), input_size)
+        chosen = pick_precision(precision, self.device, encoder)
+        self._network = DepthNetwork(encoder, heads, self._preprocess, self.device, chosen)
+        self._runner = pick_runner(acceleration, self._network, self.device)
+        self.encoder, self.heads = self._network.encoder, self._network.heads
 
     @classmethod
     def from_config(cls, location: str | Path, device: str | None = None) -> DepthEstimator:
@@ -120,6 +101,7 @@ class DepthEstimator:
             network.canonical_focal_px,
             config.encoder_input_size if any(config.encoder_input_size) else None,
             config.encoder_normalisation,
+            config.acceleration,
         )
         estimator.identity = network.identity
         return estimator
@@ -149,9 +131,8 @@ class DepthEstimator:
         batch = _as_batch(images)
         count, height, width = batch.shape[:3]
         focal = [None] * count if intrinsics is None else self._focal_lengths(intrinsics, count, (height, width))
-        with torch.no_grad():
-            features = self._encode(batch, tokens, self.heads)
-            return self._predict(features, output_size or (height, width), focal, self.heads)
+        size = output_size or (height, width)
+        return self._run([batch], [(count, size)], focal, tokens, tuple(self.heads))[0]
 
     def run(
         self,
@@ -159,6 +140,7 @@ class DepthEstimator:
         cameras: Sequence[CameraModel | None] | None = None,
         tokens: bool = False,
         heads: Collection[str] | None = None,
+        to_host: bool = False,
     ) -> list[DepthResult]:
         """Estimates depth for pictures whose sizes may differ, still in one encode.
 
@@ -167,6 +149,7 @@ class DepthEstimator:
             cameras: their cameras, None where unknown.
             tokens: also compute the CLIP features when no head needs them.
             heads: names of the heads to run; all by default, none when empty.
+            to_host: bring every result to the host, and wait until it is there.
 
         Returns:
             One result a picture (B = 1), at its own size.
@@ -180,42 +163,63 @@ class DepthEstimator:
             self._focal_lengths(camera.intrinsics, 1, size)[0] if camera is not None and camera.is_calibrated else None
             for camera, size in zip(cameras or [None] * len(pictures), sizes)
         ]
-        running = {name: head for name, head in self.heads.items() if heads is None or name in heads}
+        running = tuple(name for name in self.heads if heads is None or name in heads)
+        # Pictures of one size lie side by side in the batch, so that what is theirs is a part of it without a copy.
+        groups = {size: [index for index, other in enumerate(sizes) if other == size] for size in sorted(set(sizes))}
+        order = [index for members in groups.values() for index in members]
+        together = self._run(
+            [pictures[index][None] for index in order],
+            [(len(members), size) for size, members in groups.items()],
+            [focal[index] for index in order],
+            tokens,
+            running,
+            to_host,
+        )
         results: dict[int, DepthResult] = {}
-        with torch.no_grad():
-            features = self._encode(pictures, tokens, running)
-            for size in dict.fromkeys(sizes):
-                members = [index for index, other in enumerate(sizes) if other == size]
-                group = features if len(members) == len(sizes) else features.select(members)
-                result = self._predict(group, size, [focal[index] for index in members], running)
-                results.update({index: _single(result, position) for position, index in enumerate(members)})
+        for members, result in zip(groups.values(), together):
+            results.update({index: _single(result, position) for position, index in enumerate(members)})
         return [results[index] for index in range(len(pictures))]
 
-    def _encode(
-        self, images: Tensor | Sequence[Tensor], tokens: bool, heads: Mapping[str, DepthHead]
-    ) -> EncoderFeatures:
-        pixels = self._preprocess(images).to(self.encoder.dtype)
-        layers = {layer for head in heads.values() for layer in head.layers}
-        return self.encoder(pixels, layers, pooled=tokens or any(head.needs_pooled for head in heads.values()))
+    def prepare(self, size: tuple[int, int], batch: int = 1, tokens: bool = False) -> None:
+        """Makes ready what :meth:`run` needs for ``batch`` pictures of ``size`` (height, width), all heads.
 
-    def _predict(
+        For an acceleration that builds something for each kind of batch; otherwise the first frames would run eagerly.
+        """
+        canonical = bool(self.canonical_focal_px)
+        self._runner.prepare(Plan(((1, *size, 3),) * batch, ((batch, size),), tuple(self.heads), tokens, canonical))
+
+    def release(self) -> None:
+        """Frees what is kept for speed alone (captured graphs); it comes back with use."""
+        self._runner.release()
+
+    @property
+    def path(self) -> dict[str, str]:
+        """How the network is run, for people: its types, and what makes it fast."""
+        state = f" ({self._runner.state})" if self._runner.state else ""
+        return {"precision": self._network.precision.reason, "acceleration": f"{self._runner.name}{state}"}
+
+    def _run(
         self,
-        features: EncoderFeatures,
-        size: tuple[int, int],
+        images: Sequence[Tensor],
+        groups: Sequence[tuple[int, tuple[int, int]]],
         focal: Sequence[float | None],
-        heads: Mapping[str, DepthHead],
-    ) -> DepthResult:
-        readable = features.to(self._head_type)
-        predictions = {}
-        for name, head in heads.items():
-            prediction = head(readable, size)
-            canonical = self.canonical_focal_px.get(name)
-            if canonical is not None and any(length is not None for length in focal):
-                scale = torch.tensor([1.0 if length is None else length / canonical for length in focal])
-                scaled = prediction.depth * scale.to(prediction.depth.device)[:, None, None]
-                prediction = replace(prediction, depth=scaled)
-            predictions[name] = prediction
-        return DepthResult(predictions, features.pooled, features.tokens, features.embedding)
+        tokens: bool,
+        heads: tuple[str, ...],
+        to_host: bool = False,
+    ) -> list[DepthResult]:
+        scales = self._scales(focal, heads)
+        plan = Plan(tuple(tuple(image.shape) for image in images), tuple(groups), heads, tokens, scales is not None)
+        with torch.no_grad():
+            results = self._runner(plan, images, scales)
+            return on_host(results, self.device) if to_host else results
+
+    def _scales(self, focal: Sequence[float | None], heads: Sequence[str]) -> Tensor | None:
+        """Returns what each head's depth is multiplied by for each picture, ``(heads, B)``; None for nothing at all."""
+        canonical = [self.canonical_focal_px.get(name) for name in heads]
+        if not any(canonical) or all(length is None for length in focal):
+            return None
+        rows = [[length / own if own and length else 1.0 for length in focal] for own in canonical]
+        return torch.tensor(rows)
 
     def _focal_lengths(self, intrinsics: ArrayLike, count: int, size: tuple[int, int]) -> list[float | None]:
         """Returns the geometric mean focal length in encoder-input pixels of each camera."""
@@ -248,12 +252,4 @@ def _as_batch(images: Any) -> Tensor:
 
 def _single(result: DepthResult, position: int) -> DepthResult:
     part = slice(position, position + 1)
-
-    def take(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value[part]
-
-    predictions = {
-        name: replace(prediction, depth=prediction.depth[part], confidence=take(prediction.confidence))
-        for name, prediction in result.predictions.items()
-    }
-    return DepthResult(predictions, take(result.pooled), take(result.tokens), take(result.embedding))
+    return result.mapped(lambda value: value[part])

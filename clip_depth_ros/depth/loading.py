@@ -157,18 +157,3 @@ def pick_device(name: str) -> torch.device:
             "set device to auto or cpu."
         )
     return device
-
-
-def pick_precision(name: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """Returns the floating-point types of the encoder and of the heads for a precision's name.
-
-    A decoder in bf16 loses three times the depth accuracy of the encoder in bf16, so it stays in fp32 there.
-    """
-    if name == "auto":
-        name = "fp16" if device.type == "cuda" else "fp32"
-    types = {
-        "fp32": (torch.float32, torch.float32),
-        "bf16": (torch.bfloat16, torch.float32),
-        "fp16": (torch.float16, torch.float16),
-    }
-    return types[name]

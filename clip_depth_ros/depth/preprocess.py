@@ -31,12 +31,12 @@ class Preprocess(nn.Module):
         """Returns ``(B, 3, h, w)`` float32, normalised.
 
         Args:
-            images: uint8 RGB ``(B, H, W, 3)``, or a sequence of ``(H, W, 3)`` whose sizes may differ.
+            images: uint8 RGB ``(B, H, W, 3)``, or a sequence of such batches whose sizes may differ.
         """
         if isinstance(images, Tensor):
             resized = self._resize(images)
         else:
-            resized = torch.cat([self._resize(image[None]) for image in images])
+            resized = torch.cat([self._resize(image) for image in images])
         return (resized - self.mean) / self.std
 
     def _resize(self, images: Tensor) -> Tensor:

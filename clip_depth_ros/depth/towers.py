@@ -7,7 +7,7 @@ and the modified ResNet (RN50). Heads should not care, so each kind gets an adap
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder_config import EncoderConfig
+from clip_depth_ros.depth.precision import narrow_blocks
 from clip_depth_ros.depth.stems import set_stem
 from clip_depth_ros.errors import BadInput
 
@@ -56,13 +57,27 @@ class Tower(ABC):
         """The numbers of the hidden states this tower has."""
         return range(self.depth + 1)
 
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The transformer blocks; empty for a tower that has none."""
+
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Makes the blocks compute their products in ``dtype``; the rest, hidden states too, stays in fp32."""
+        narrow_blocks(self.blocks, dtype)
+
     @abstractmethod
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Returns ``hidden[0]`` ``(B, N, D)`` and its grid (rows, columns) for ``pixels`` ``(B, 3, H, W)``."""
 
-    @abstractmethod
     def block(self, index: int, hidden: Tensor, grid: tuple[int, int]) -> Tensor:
         """Returns the output of block ``index`` (0-based) for its input ``hidden``."""
+        return self.through(self.blocks[index], hidden, grid)
+
+    def through(self, block: nn.Module, hidden: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Returns the output of ``block``, one of this tower's kind."""
+        output: Tensor = block(hidden)
+        return output
 
     @abstractmethod
     def norm(self, hidden: Tensor) -> Tensor:
@@ -123,6 +138,10 @@ class ClipTower(Tower):
         # Weights that came without the joint-space projection (a bare vision model) have none to offer.
         self.has_projection = True
 
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.visual.transformer.resblocks
+
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         visual = self.visual
         grid = self.grid(pixels, visual.patch_size)
@@ -130,9 +149,6 @@ class ClipTower(Tower):
         tokens = torch.cat([visual.class_embedding.to(patches.dtype).expand(pixels.shape[0], 1, -1), patches], dim=1)
         positions = resize_positions(visual.positional_embedding[None], visual.grid_size, grid)
         return visual.ln_pre(tokens + positions.to(patches.dtype)), grid
-
-    def block(self, index: int, hidden: Tensor, grid: tuple[int, int]) -> Tensor:
-        return self.visual.transformer.resblocks[index](hidden)
 
     def norm(self, hidden: Tensor) -> Tensor:
         return self.visual.ln_post(hidden)
@@ -171,6 +187,10 @@ class TimmTower(Tower):
         self.prefix_tokens = int(trunk.cls_token is not None)
         self.rope = getattr(trunk, "rope", None)
 
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.visual.trunk.blocks
+
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         trunk = self.visual.trunk
         grid = self.grid(pixels, trunk.patch_embed.patch_size)
@@ -189,11 +209,11 @@ class TimmTower(Tower):
             tokens = tokens + resize_positions(trunk.pos_embed, trunk.patch_embed.grid_size, grid).to(tokens.dtype)
         return trunk.norm_pre(tokens), grid
 
-    def block(self, index: int, hidden: Tensor, grid: tuple[int, int]) -> Tensor:
-        block = self.visual.trunk.blocks[index]
+    def through(self, block: nn.Module, hidden: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.rope is None:
-            return block(hidden)
-        return block(hidden, rope=self.rope.get_embed(shape=grid).to(hidden))
+            return super().through(block, hidden, grid)
+        output: Tensor = block(hidden, rope=self.rope.get_embed(shape=grid).to(hidden))
+        return output
 
     def norm(self, hidden: Tensor) -> Tensor:
         return self.visual.trunk.norm(hidden)
@@ -234,6 +254,14 @@ class ResNetTower(Tower):
     def layers(self) -> range:
         """Only the last stage: the earlier ones have other grids and widths."""
         return range(4, 5)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return ()
+
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Makes the whole of it compute in ``dtype``: a ResNet has no running sum that could stay in fp32."""
+        self.visual.to(dtype)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         grid = self.grid(pixels, (32, 32))

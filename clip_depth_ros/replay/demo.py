@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from clip_depth_ros.replay.reader import BagReader
 
-    with BagReader(resolve(arguments.bag)) as recording, _signals_as_exceptions():
+    with BagReader(resolve(arguments.bag)) as recording, signals_as_exceptions():
         for warning in recording.warnings:
             print(warning, file=sys.stderr)
         return _run(arguments, config, recording)
@@ -152,7 +152,7 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
     """Turns SIGTERM and SIGHUP into exceptions meanwhile, so that the node's process is ended on the way out."""
 
     def leave(number: int, frame: FrameType | None) -> None:

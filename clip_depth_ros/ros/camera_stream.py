@@ -126,12 +126,12 @@ class CameraStream:
 
     def _is_due(self, now: float) -> bool:
         """Keeps to ``max_rate`` on average: an image that comes late does not put off those after it."""
-        rate = self._settings().max_rate
+        rate = self._settings().max_rate_of(self.name)
         if rate == 0:
             return True
-        if now < self._next_due:
-            return False
         interval = 1.0 / rate
+        if now < self._next_due <= now + interval:  # what is due later than that was put off by an older, lower limit
+            return False
         on_schedule = now - self._next_due < interval
         self._next_due = (self._next_due if on_schedule else now) + interval
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 _RATE_WINDOW = 5.0  # seconds a rate is averaged over
 _TIMINGS_KEPT = 600  # frames the percentiles are taken over: 20 s at 30 Hz
 _ARRIVALS_KEPT = 2000
+_BATCHES_KEPT = 600
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,29 @@ class Rate:
         return (len(recent) - 1) / max(recent[-1] - recent[0], now - recent[-1], 1e-9)
 
 
+class Batches:
+    """Which cameras' pictures the network's latest runs held. Written by the worker, read by diagnostics."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._latest: deque[tuple[str, ...]] = deque(maxlen=_BATCHES_KEPT)
+
+    def count(self, cameras: Iterable[str]) -> None:
+        """Counts a run that held a picture of each of ``cameras``."""
+        self._latest.append(tuple(cameras))
+        self.total += 1
+
+    def mean(self) -> float:
+        """Returns pictures a run over the last 600 runs; NaN before the first."""
+        latest = self._latest.copy()
+        return sum(map(len, latest)) / len(latest) if latest else float("nan")
+
+    def share(self, camera: str) -> float:
+        """Returns the part (0..1) of the last 600 runs that held a picture of ``camera``; NaN before the first."""
+        latest = self._latest.copy()
+        return sum(camera in cameras for cameras in latest) / len(latest) if latest else float("nan")
+
+
 class StreamCounters:
     """The numbers of one camera. Each is written by one thread alone: which one is said in brackets.
 
@@ -81,6 +106,7 @@ class StreamCounters:
         skipped: images nobody subscribed to any result of [worker].
         rejected: images that could not be read [worker].
         failed: images lost to an unexpected error [worker].
+        unanswered: images left alone because the network's device broke [worker].
         published: images whose results were published [worker].
         last_error: the last sentence about a bad message or an error, empty when there was none [worker].
     """
@@ -95,6 +121,7 @@ class StreamCounters:
         self.skipped = 0
         self.rejected = 0
         self.failed = 0
+        self.unanswered = 0
         self.last_error = ""
         self._timings: deque[FrameTiming] = deque(maxlen=_TIMINGS_KEPT)
         self._lock = threading.Lock()

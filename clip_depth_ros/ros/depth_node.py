@@ -6,6 +6,7 @@ those of the README's tables.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -49,6 +50,7 @@ class DepthNode(LifecycleNode):
         """
         super().__init__(NODE_NAME, **options)
         self.pipeline: Pipeline | None = None
+        self._left_behind: Pipeline | None = None
         self._problem = ""
         self._state = "unconfigured"
         self._timer: Timer | None = None
@@ -78,13 +80,19 @@ class DepthNode(LifecycleNode):
         from clip_depth_ros.ros.pipeline import Pipeline  # imports torch: seconds, so not before it is needed
 
         def configure() -> None:
+            if self._left_behind is not None:
+                self._left_behind.refuse_if_hanging()
+                self._left_behind = None
             self.pipeline = Pipeline(self, lambda: self.parameters.settings)
             network = ", ".join(f"{name} {value}" for name, value in self.pipeline.network.values().items())
             self.get_logger().info(f"Configured: {network}.")
             for note in self.pipeline.network.notes:
                 self.get_logger().warning(note)
 
-        return self._attempt("configure", configure, "inactive")
+        result = self._attempt("configure", configure, "inactive")
+        if self.pipeline is None and self._left_behind is None:
+            self._free_cached_memory()
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Starts output; FAILURE, with the reason logged, when the topics cannot be heard."""
@@ -134,19 +142,31 @@ class DepthNode(LifecycleNode):
         self._release("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """Stops the worker, which must not outlive the context it publishes through."""
+    def close(self) -> bool:
+        """Stops the worker, which must not outlive the context it publishes through.
+
+        Returns:
+            Whether it stopped; a device that hangs does not let it.
+        """
         if self.pipeline is not None:
             self.pipeline.stop()
+        kept = self.pipeline or self._left_behind
+        return kept is None or not kept.is_hanging
 
     def _release(self, state: str) -> None:
         if self.pipeline is not None:
             self.pipeline.destroy()
+            self._left_behind = self.pipeline if self.pipeline.is_hanging else None
             self.pipeline = None
-            from clip_depth_ros.ros.network import free_cached_memory  # torch is loaded by now
-
-            free_cached_memory()
+            if self._left_behind is None:
+                self._free_cached_memory()
         self._state = state
+
+    @staticmethod
+    def _free_cached_memory() -> None:
+        from clip_depth_ros.ros.network import free_cached_memory  # torch is loaded by now
+
+        free_cached_memory()
 
     def _on_parameters(self) -> None:
         """Gives the diagnostics timer its period; on steady time, since simulated time may not have begun."""
@@ -190,10 +210,15 @@ def main(args: Sequence[str] | None = None) -> int:
         # Ctrl-C in a terminal reaches the node twice, from the terminal and from ros2 launch.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stopped = True
         if node is not None:
-            node.close()
+            stopped = node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+        if not stopped:  # the interpreter's end would wait for the device, too
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
     return 0
 
 

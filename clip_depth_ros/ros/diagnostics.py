@@ -19,7 +19,6 @@ from clip_depth_ros.ros.parameters import Settings
 
 if TYPE_CHECKING:
     from clip_depth_ros.ros.frames import Camera
-    from clip_depth_ros.ros.network import Network
     from clip_depth_ros.ros.pipeline import Pipeline
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
@@ -59,10 +58,11 @@ class Reporter:
         if pipeline is None:
             return message
         for camera in pipeline.cameras:
-            remarks = self._remarks(settings, pipeline.network, camera) if state == "active" else []
+            remarks = self._remarks(settings, pipeline, camera) if state == "active" else []
             stream = camera.stream
             values = {
                 **camera_values(camera),
+                "share of batches [%]": f"{100 * pipeline.runner.batches.share(stream.name):.0f}",
                 "scale": pipeline.network.scale(camera.calibration_problem).sentence,
                 "image publishers": self._node.count_publishers(stream.image_topic),
                 "outputs subscribed to": ", ".join(camera.outputs.heard()) or "none",
@@ -79,22 +79,26 @@ class Reporter:
     def _node_status(self, state: str, problem: str, settings: Settings, pipeline: Pipeline | None) -> DiagnosticStatus:
         values = {"state": state, "weights": ", ".join(settings.weights), "transport": transport(os.environ)}
         if pipeline is not None:
-            values |= {**pipeline.network.values(), "main output": settings.main_head}
+            values |= {**pipeline.runner.values(), "main output": settings.main_head}
         values["host memory [MiB]"] = f"{_resident_memory() / MEBIBYTE:.0f}"
-        remarks = []
+        remarks: list[Remark] = []
+        if pipeline is not None:
+            remarks += pipeline.runner.remarks()
         if problem:
             remarks.append(Remark(ERROR, problem))
         elif state != "active":
             remarks.append(Remark(WARN, f"{state}: no output until the node is active"))
         return self._status("node", "", values, remarks, state)
 
-    def _remarks(self, settings: Settings, network: Network, camera: Camera) -> list[Remark]:
+    def _remarks(self, settings: Settings, pipeline: Pipeline, camera: Camera) -> list[Remark]:
         """Returns what is to be said of an active camera."""
-        stream, counters = camera.stream, camera.stream.counters
+        stream, counters, network = camera.stream, camera.stream.counters, pipeline.network
         remarks = [Remark(WARN, sentence) for sentence in (*stream.mismatches, *camera.outputs.mismatches)]
         before = self._reported.get(stream.name, (0, 0))
         self._reported[stream.name] = (counters.rejected, counters.failed)
-        if counters.failed > before[1]:
+        if pipeline.runner.lost:
+            remarks.append(Remark(ERROR, "no output, because the network's device does not work any more"))
+        elif counters.failed > before[1]:
             remarks.append(Remark(ERROR, counters.last_error))
         elif counters.rejected > before[0]:
             remarks.append(Remark(WARN, counters.last_error))
@@ -154,6 +158,7 @@ def camera_values(camera: Camera) -> dict[str, object]:
         "frames nobody subscribed to": counters.skipped,
         "frames rejected": counters.rejected,
         "frames failed": counters.failed,
+        "frames unanswered since the device broke": counters.unanswered,
         "backward stamps": counters.backward_stamps,
         "zero stamps": counters.zero_stamps,
         "calibration": str(camera.stream.calibration.current),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,11 @@ class Network:
 
     Attributes:
         estimator: the network.
+        device_name: what people know its device by.
     """
 
     estimator: DepthEstimator
+    device_name: str
 
     @property
     def notes(self) -> list[str]:
@@ -36,7 +39,11 @@ class Network:
         Raises:
             BadInput: the weights cannot be used, or the device is not there.
         """
-        return cls(DepthEstimator.from_settings(settings.estimator))
+        estimator = DepthEstimator.from_settings(settings.estimator)
+        name = str(estimator.device)
+        if estimator.device.type == "cuda":
+            name += f" ({torch.cuda.get_device_name(estimator.device)})"  # now: a device that broke cannot be asked
+        return cls(estimator, name)
 
     def run(
         self,
@@ -45,25 +52,39 @@ class Network:
         tokens: bool,
         heads: Collection[str] | None = None,
     ) -> list[DepthResult]:
-        """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`), and waits for a GPU to finish."""
-        results = self.estimator.run(images, cameras=cameras, tokens=tokens, heads=heads)
-        if self.estimator.device.type == "cuda":
-            # The copies that follow would wait for it anyway; here the wait is counted as the network's time.
-            torch.cuda.current_stream(self.estimator.device).synchronize()
-        return results
+        """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`); the results are on the host."""
+        return self.estimator.run(images, cameras, tokens, heads, to_host=True)
+
+    def device_answers(self) -> bool:
+        """Returns whether the device takes work after an error of CUDA; False where there is none to ask.
+
+        Some errors are of one call. The others break a process's link to the device: every later call fails.
+        """
+        if self.estimator.device.type != "cuda":
+            return False
+        try:
+            torch.cuda.synchronize(self.estimator.device)
+        except RuntimeError:
+            return False
+        return True
+
+    def free_memory(self) -> None:
+        """Hands back what is kept ready for later runs, which become slower the first time."""
+        with suppress(RuntimeError):  # a device that broke says so at the next run
+            self.estimator.release()
+        free_cached_memory()
 
     def values(self) -> dict[str, str]:
         """Returns what to show, with the memory in use now."""
         encoder, device = self.estimator.encoder, self.estimator.device
         values = {
-            "device": str(device),
-            "precision": str(encoder.dtype).rpartition(".")[2],
+            "device": self.device_name,
+            **self.estimator.path,
             "encoder": encoder.config.name,
             "encoder identity": self.estimator.identity[:12],
             "heads": ", ".join(self.estimator.heads),
         }
         if device.type == "cuda":
-            values["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
             values["device memory [MiB]"] = f"{torch.cuda.memory_allocated(device) / MEBIBYTE:.0f}"
             values["device memory peak [MiB]"] = f"{torch.cuda.max_memory_allocated(device) / MEBIBYTE:.0f}"
         return values
@@ -81,4 +102,5 @@ class Network:
 def free_cached_memory() -> None:
     """Hands the GPU memory that nothing uses any more back to the device, for whoever needs it next."""
     if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # a device that broke keeps it
+            torch.cuda.empty_cache()

@@ -150,14 +150,14 @@ def test_blocks_stop_early_when_nothing_needs_the_last_one() -> None:
     for index, block in enumerate(encoder.visual.transformer.resblocks):
         block.register_forward_hook(lambda *_, index=index: ran.append(index))
     head = tiny_head(film=False, semantic_layers=(4, 3, 2, 1))
-    estimator = DepthEstimator(encoder, {"space_clip": head}, "cpu")
+    estimator = DepthEstimator(encoder, {"space_clip": head}, "cpu", "fp32")
     result = estimator(pictures(64, 64, 3), tokens=False)
     assert ran == [0, 1, 2, 3]
     assert result.tokens is None
     assert estimator(pictures(64, 64, 3)).tokens is not None
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "bf16_encoder", "fp16"])
 def test_reduced_precision_gives_float32_depth_close_to_fp32(precision: str) -> None:
     image = pictures(2, 64, 64, 3)
     expected = DepthEstimator(tiny_encoder(), {"space_clip": tiny_head()}, "cpu", "fp32")(image)["space_clip"].depth

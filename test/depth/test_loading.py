@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.config import EstimatorConfig, read_parameters
-from clip_depth_ros.depth.loading import load_network, pick_device, pick_precision
+from clip_depth_ros.depth.loading import load_network, pick_device
 from clip_depth_ros.errors import BadInput
 
 METADATA = CheckpointMetadata(method="space_clip", encoder=TINY, canonical_focal_px=40.0)
@@ -91,13 +91,6 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(BadInput, match="has 0 usable CUDA devices: set device to auto or cpu"):
             pick_device("cuda")
-
-
-def test_precisions() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert pick_precision("auto", cpu) == (torch.float32, torch.float32)
-    assert pick_precision("auto", cuda) == (torch.float16, torch.float16)
-    assert pick_precision("bf16", cpu) == (torch.bfloat16, torch.float32)
 
 
 def test_configuration_from_ros_yaml(tmp_path: Path) -> None:

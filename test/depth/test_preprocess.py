@@ -40,11 +40,11 @@ def test_normalisation_is_clips() -> None:
 
 def test_pictures_of_different_sizes_make_one_batch() -> None:
     preprocess = Preprocess(TINY)
-    pictures = [torch.from_numpy(picture(48, 64, 1).copy()), torch.from_numpy(picture(100, 30, 2).copy())]
+    pictures = [torch.from_numpy(picture(48, 64, 1).copy())[None], torch.from_numpy(picture(100, 30, 2).copy())[None]]
     together = preprocess(pictures)
     assert together.shape == (2, 3, 64, 64)
     for index, image in enumerate(pictures):
-        assert torch.equal(together[index], preprocess(image[None])[0])
+        assert torch.equal(together[index], preprocess(image)[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,12 @@ TRANSITIONS = {
 }
 
 
-def node_command(**parameters: Any) -> list[str]:
-    """The command of a user who starts the node; ``__`` in a parameter's name is a dot."""
-    command = [sys.executable, "-m", "clip_depth_ros.ros.depth_node", "--ros-args"]
+NODE = ("-m", "clip_depth_ros.ros.depth_node")
+
+
+def node_command(program: Sequence[str] = NODE, **parameters: Any) -> list[str]:
+    """The command of a user who starts the node (or a Python ``program``); ``__`` in a parameter's name is a dot."""
+    command = [sys.executable, *program, "--ros-args"]
     for name, value in {"diagnostics__period": 0.1, **parameters}.items():
         command += ["-p", f"{name.replace('__', '.')}:={value}"]
     return command
@@ -102,11 +105,11 @@ class RemoteNode(Peer):
 
 
 @contextmanager
-def running_node(domain_id: int, log: Path, **parameters: Any) -> Iterator[RemoteNode]:
-    """Starts the node and a peer, and ends both."""
+def running_node(domain_id: int, log: Path, program: Sequence[str] = NODE, **parameters: Any) -> Iterator[RemoteNode]:
+    """Starts the node (or a Python ``program`` that runs it) and a peer, and ends both."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain_id)
-    with NodeProcess(node_command(**parameters), node_environment(domain_id), log) as process:
+    with NodeProcess(node_command(program, **parameters), node_environment(domain_id), log) as process:
         remote = RemoteNode(context, process)
         try:
             yield remote

@@ -65,7 +65,7 @@ def test_a_wrong_label_is_corrected_by_encoding_override(make_rig: MakeRig) -> N
     ],
 )
 def test_max_rate_holds_on_average(make_rig: MakeRig, offered: float, rate: float, taken: int) -> None:
-    stream: CameraStream = make_rig(max_rate=rate).pipeline.cameras[0].stream
+    stream: CameraStream = make_rig(max_rate=[rate]).pipeline.cameras[0].stream
     jitter = np.random.default_rng(0).normal(0, 0.002, 300)
     due = [stream._is_due(100.0 + index / offered + late) for index, late in enumerate(jitter)]
     assert abs(sum(due) - taken) <= 1
@@ -80,7 +80,7 @@ def test_max_rate_changes_at_run_time(make_rig: MakeRig) -> None:
         values = rig.status("camera", lambda values, status, n=second: values["frames received"] == str(n))
     assert values["frames over max_rate"] == "2"
     assert stamp_of(rig.answer("depth/image"))[0] == 1
-    assert rig.set(max_rate=0) == []
+    assert rig.set(max_rate=[0.0]) == []
     rig.send("image", image(4))
     assert stamp_of(rig.answer("depth/image", 2))[0] == 4
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from clip_depth_ros.ros.counters import TIMES, FrameTiming, Rate, StreamCounters
+from clip_depth_ros.ros.counters import TIMES, Batches, FrameTiming, Rate, StreamCounters
 
 
 def test_percentiles_are_in_milliseconds_over_the_last_frames() -> None:
@@ -43,3 +43,14 @@ def test_rate_of_a_steady_stream_and_of_none(monkeypatch: pytest.MonkeyPatch) ->
     assert rate.age == pytest.approx(1.5)
     now[0] += 10
     assert rate.hertz() == 0.0
+
+
+def test_batches_know_their_size_and_their_cameras() -> None:
+    batches = Batches()
+    assert math.isnan(batches.mean())
+    assert math.isnan(batches.share("front"))
+    for index in range(900):  # of which the first 300 are too old to count
+        batches.count(["front"] if index < 450 else ["front", "rear", "left"])
+    assert batches.total == 900
+    assert batches.mean() == pytest.approx((150 * 1 + 450 * 3) / 600)
+    assert [batches.share(name) for name in ("front", "rear", "gone")] == [1.0, 0.75, 0.0]

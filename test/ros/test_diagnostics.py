@@ -16,17 +16,21 @@ OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 
 
 def test_the_node_says_what_it_runs(make_rig: MakeRig) -> None:
-    rig = make_rig()
+    rig = make_rig(precision="fp32")
     values = rig.status("node", lambda values, status: status.level == OK and status.message == "active")
     estimator = rig.pipeline.network.estimator
     expected = {
         "state": "active",
         "device": "cpu",
-        "precision": "float32",
+        "precision": "fp32",
         "encoder": "tiny",
         "encoder identity": estimator.encoder.identity()[:12],
         "heads": "space_clip",
         "weights": rig.depth_node.parameters.settings.weights[0],
+        "batches": "0",
+        "pictures a batch": "nan",
+        "most pictures a batch": "no limit",
+        "times out of memory": "0",
     }
     assert {key: values[key] for key in expected} == expected
     assert float(values["host memory [MiB]"]) > 50
@@ -56,6 +60,7 @@ def test_a_running_camera_shows_rates_times_and_counts(make_rig: MakeRig) -> Non
     told = [values[name] for name in ("calibration", "points", "last error")]
     assert told == ["plumb_bob 64x48, focal lengths 50.00 and 50.00 px", "possible", "none"]
     assert values["scale"].startswith("as trained: the weights name no focal length")
+    assert (values["share of batches [%]"], rig.values("node")["pictures a batch"]) == ("100", "1.00")
 
 
 def test_a_bad_message_is_a_warning_that_passes(make_rig: MakeRig) -> None:

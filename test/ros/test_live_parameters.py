@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +24,12 @@ MakeRig = Callable[..., Rig]
         ("points.stride", 65, "out of range"),
         ("points.stride", "2", "Wrong parameter type"),
         ("points.stride", 2.5, "Wrong parameter type"),
-        ("max_rate", -0.5, "out of range"),
-        ("max_rate", float("nan"), "out of range"),
+        ("max_rate", -0.5, "max_rate holds -0.5: each must be from 0 to 1000"),
+        ("max_rate", [float("nan")], "each must be from 0 to 1000"),
+        ("max_rate", [5.0, 5.0], "max_rate holds 2 numbers and cameras 1 names"),
         ("max_rate", "fast", "Wrong parameter type"),
+        ("diagnostics.timeout", 0.05, "out of range"),
+        ("diagnostics.timeout", float("nan"), "out of range"),
         ("depth.encoding", "64FC1", "must be one of '32FC1', '16UC1'"),
         ("encoding_override", "rgb9", "encoding_override is 'rgb9'"),
         ("points.organised", 1, "Wrong parameter type"),
@@ -42,7 +46,7 @@ def test_a_rejected_change_leaves_the_node_as_it_was(make_rig: MakeRig, name: st
     assert reason in rig.set(**{name: value})[0]
     assert rig.depth_node.parameters.settings is before
     kept = rig.depth_node.get_parameter(name).value
-    assert (tuple(kept) if isinstance(kept, list) else kept) == getattr(before, name.replace(".", "_"))
+    assert (tuple(kept) if isinstance(kept, (list, array)) else kept) == getattr(before, name.replace(".", "_"))
     assert rig.depth_node.describe_parameter(name) == descriptor
 
 
@@ -59,14 +63,15 @@ def test_what_changes_at_run_time_does_and_all_the_rest_is_refused(make_rig: Mak
         "points.maximum": 8.0,
         "points.edge_threshold": 0.0,
         "points.organised": False,
-        "max_rate": 12.5,
+        "max_rate": [12.5],
         "diagnostics.period": 0.2,
         "diagnostics.timeout": 1.0,
     }
     assert set(changes) == {spec.name for spec in BY_NAME.values() if spec.at_run_time}
     for name, value in changes.items():
         assert rig.set(**{name: value}) == []
-        assert getattr(rig.depth_node.parameters.settings, name.replace(".", "_")) == value
+        kept = getattr(rig.depth_node.parameters.settings, name.replace(".", "_"))
+        assert (list(kept) if isinstance(kept, tuple) else kept) == value
 
 
 def test_a_range_moves_in_one_request(make_rig: MakeRig) -> None:
@@ -80,9 +85,20 @@ def test_a_range_moves_in_one_request(make_rig: MakeRig) -> None:
 
 def test_whole_numbers_are_taken_where_a_rate_is_meant(make_rig: MakeRig) -> None:
     rig = make_rig(max_rate=10)
-    assert rig.depth_node.parameters.settings.max_rate == 10.0
-    assert rig.set(max_rate=15) == []
-    assert rig.depth_node.get_parameter("max_rate").value == 15.0
+    assert rig.depth_node.parameters.settings.max_rate == (10.0,)
+    assert rig.set(max_rate=15, diagnostics__period=2) == []
+    assert list(rig.depth_node.get_parameter("max_rate").value) == [15.0]
+    assert rig.depth_node.get_parameter("diagnostics.period").value == 2.0
+
+
+def test_cameras_and_their_rates_change_in_one_request(make_rig: MakeRig) -> None:
+    rig = make_rig(cameras=["left", "right"], max_rate=[5.0, 0.0])
+    rig.depth_node.trigger_deactivate()
+    rig.depth_node.trigger_cleanup()
+    assert "set both in one request" in rig.set(cameras=["left"])[0]
+    both = [Parameter("cameras", value=["left"]), Parameter("max_rate", value=[7.0])]
+    assert rig.depth_node.set_parameters_atomically(both).successful
+    assert rig.depth_node.parameters.settings.max_rate_of("left") == 7.0
 
 
 def test_fixed_parameters_change_after_cleanup(make_rig: MakeRig) -> None:
@@ -103,6 +119,7 @@ def test_fixed_parameters_change_after_cleanup(make_rig: MakeRig) -> None:
         ("cameras", "front", "Parameter cameras is 'front' of type STRING: give it a value of type STRING_ARRAY"),
         ("heads", ["a b"], "Parameter heads holds 'a b'"),
         ("depth.minimum", 2000.0, "Parameter depth.minimum"),
+        ("max_rate", [5.0, 5.0], "Parameter max_rate holds 2 numbers and cameras 1 names"),
     ],
 )
 def test_a_bad_value_at_launch_is_one_sentence(ros_context: Any, name: str, value: Any, reason: str) -> None:

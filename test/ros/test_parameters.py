@@ -98,8 +98,10 @@ def test_defaults_are_accepted() -> None:
         ("depth.encoding", "64FC1", "must be one of '32FC1', '16UC1'"),
         ("points.stride", 0, "from 1 to 64"),
         ("points.stride", 65, "from 1 to 64"),
-        ("max_rate", -1.0, "from 0 to 1000"),
-        ("max_rate", float("nan"), "from 0 to 1000"),
+        ("max_rate", (-1.0,), "max_rate holds -1.0: each must be from 0 to 1000"),
+        ("max_rate", (float("nan"),), "from 0 to 1000"),
+        ("max_rate", (), "max_rate holds 0 numbers and cameras 1 names"),
+        ("max_rate", (5.0, 5.0), "one rate for all cameras or one for each, in their order"),
         ("diagnostics.period", 0.0, "from 0.1 to 60"),
     ],
 )
@@ -114,13 +116,25 @@ def test_an_empty_range_is_rejected(group: str) -> None:
     assert problem({**values, f"{group}.maximum": 0.0}) == ""
 
 
+def test_rates_are_one_for_all_cameras_or_one_for_each() -> None:
+    values = {**DEFAULTS, "cameras": ("front", "left", "rear")}
+    for rates, of_left in (((15.0,), 15.0), ((15.0, 5.0, 0.0), 5.0)):
+        assert problem({**values, "max_rate": rates}) == ""
+        assert Settings.from_values({**values, "max_rate": rates}).max_rate_of("left") == of_left
+    assert "max_rate holds 2 numbers and cameras 3 names" in problem({**values, "max_rate": (15.0, 5.0)})
+    assert "each must be from 0 to 1000" in problem({**values, "max_rate": (15.0, 5.0, 2000.0)})
+
+
 def test_every_encoding_may_be_named() -> None:
     assert [problem({**DEFAULTS, "encoding_override": encoding}) for encoding in ENCODINGS] == [""] * len(ENCODINGS)
 
 
-def test_whole_numbers_do_for_a_rate_and_nothing_else_is_guessed() -> None:
-    coerced = coerce(BY_NAME["max_rate"], Parameter("max_rate", value=10))
-    assert (coerced.type_, coerced.value) == (Parameter.Type.DOUBLE, 10.0)
+def test_whole_numbers_do_for_rates_one_number_for_a_list_of_them_and_nothing_else_is_guessed() -> None:
+    for value, expected in ((10, [10.0]), (2.5, [2.5]), ([10, 20], [10.0, 20.0])):
+        coerced = coerce(BY_NAME["max_rate"], Parameter("max_rate", value=value))
+        assert (coerced.type_, list(coerced.value)) == (Parameter.Type.DOUBLE_ARRAY, expected)
+    coerced = coerce(BY_NAME["diagnostics.period"], Parameter("diagnostics.period", value=2))
+    assert (coerced.type_, coerced.value) == (Parameter.Type.DOUBLE, 2.0)
     for name, value in (("max_rate", "10"), ("points.stride", 2.0), ("rectify", 1), ("cameras", "front")):
         with pytest.raises(BadInput, match=f"Parameter {name} is .* give it a value of type"):
             coerce(BY_NAME[name], Parameter(name, value=value))

@@ -106,26 +106,3 @@ def test_an_unexpected_error_costs_one_frame(make_rig: MakeRig, capfd: pytest.Ca
     logged = capfd.readouterr().err
     assert logged.count("Traceback") == 1
     assert "the network broke" in logged
-
-
-def test_one_cameras_failure_does_not_spoil_the_batch(make_rig: MakeRig) -> None:
-    rig = make_rig(cameras=["good", "bad"])
-    rig.listen(Image, "good/depth/image", "bad/depth/image")
-    rig.publisher(Image, "bad/image")
-    original = rig.pipeline.network.estimator.run
-
-    def run(images: list[np.ndarray], **options: Any) -> Any:
-        if any(len(picture) == 32 for picture in images):
-            raise MemoryError("too large")
-        return original(images, **options)
-
-    rig.pipeline.network.estimator.run = run
-    with busy(rig) as entered:
-        rig.send("good/image", image(1))
-        rig.until(entered.is_set)
-        rig.send("bad/image", image(2, height=32))
-        rig.send("good/image", image(2))
-        rig.until(lambda: all(camera.stream.counters.received.total for camera in rig.pipeline.cameras))
-    assert stamp_of(rig.answer("good/depth/image", 2))[0] == 2
-    assert rig.pipeline.cameras[1].stream.counters.failed == 1
-    assert rig.heard["bad/depth/image"] == []

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder import EncoderFeatures
@@ -28,14 +29,29 @@ class DepthPrediction:
     confidence: Tensor | None = None
 
 
+class Exact(nn.Module):
+    """A part of a network that computes in fp32 whatever the type of what it is given."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part.float()
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Returns the part's output, float32."""
+        output: Tensor = self.part(values.float())
+        return output
+
+
 class DepthHead(nn.Module, ABC):
     """A published method that reads the shared encode.
 
     Attributes:
         method: the method's name, as in checkpoints, parameters and topics.
+        exact_parts: names of its modules that stay in fp32 where the rest computes in bf16.
     """
 
     method: ClassVar[str]
+    exact_parts: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -51,6 +67,14 @@ class DepthHead(nn.Module, ABC):
     def note(self) -> str:
         """What whoever starts this head should be told, one sentence; empty for most."""
         return ""
+
+    def narrow(self, dtype: torch.dtype) -> DepthHead:
+        """Makes the head compute in ``dtype``, in place, its ``exact_parts`` excepted where that is bf16."""
+        self.to(dtype)
+        if dtype == torch.bfloat16:
+            for name in self.exact_parts:
+                setattr(self, name, Exact(self.get_submodule(name)))
+        return self
 
     def with_options(self, **options: Any) -> DepthHead:
         """Returns this head with settings of its configuration changed that need no training.

@@ -133,6 +133,8 @@ class SpaceClipHead(DepthHead):
     """The SPACE-CLIP decoder over the shared encode; metres directly."""
 
     method = "space_clip"
+    # Its 8 bits of rounding are seen in every metre: two thirds of the head's error in bf16 come from here.
+    exact_parts = ("depth_head",)
 
     def __init__(self, config: SpaceClipConfig) -> None:
         super().__init__()
