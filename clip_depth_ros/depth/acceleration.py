@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 
 import torch
 from torch import Tensor
@@ -134,8 +135,7 @@ class Compiled(PlanByPlan):
 
     def __init__(self, network: DepthNetwork, device: torch.device) -> None:
         super().__init__(network, device)
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "clip_depth_ros" / "inductor"))
+        _keep_kernels()
         self._builder: threading.Thread | None = None
 
     def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
@@ -164,6 +164,15 @@ class Compiled(PlanByPlan):
 
         run(*blank(plan))
         return run
+
+
+def _keep_kernels() -> None:
+    """Has torch keep compiled kernels where a restart of the machine leaves them, unless the user named a place."""
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    # torch writes its own default there as soon as it is imported: a folder among the temporary files.
+    if not named or (Path(named).name.startswith("torchinductor_") and Path(named).parent == Path(gettempdir())):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "clip_depth_ros" / "inductor")
 
 
 def blank(plan: Plan) -> tuple[list[Tensor], Tensor | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import warnings
@@ -12,6 +13,7 @@ import pytest
 import torch
 from networks import tiny_encoder, tiny_head
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from clip_depth_ros import DepthEstimator
 from clip_depth_ros.depth import acceleration
@@ -126,7 +128,7 @@ def test_only_so_many_plans_are_kept_and_release_forgets_all() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_gives_what_eager_gives(precision: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as importing torch leaves it
     runner = Compiled(network(precision), CPU)
     plan = plan_of((48, 64), tokens=False)
     expected = Eager(runner.network, CPU)(plan, *inputs(plan))
@@ -137,6 +139,12 @@ def test_compiled_gives_what_eager_gives(precision: str, tmp_path, monkeypatch) 
         assert compiled is not None
         same(compiled(*inputs(plan)), expected, 1e-4 if precision == "fp32" else 0.02)
     assert list((tmp_path / "clip_depth_ros" / "inductor").rglob("*.so"))
+
+
+def test_a_place_that_the_user_named_for_kernels_is_kept(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    Compiled(network(), CPU)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
 
 
 def test_no_frame_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
