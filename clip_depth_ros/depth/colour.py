@@ -28,20 +28,23 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
     step = max(1, int(np.sqrt(depth.size / _SAMPLES)))
     for sample in (depth[::step, ::step], depth):
         sample = np.ascontiguousarray(sample, np.float32)
-        readings = sample[valid_depth(sample) > 0]
+        readings = sample[valid_depth(sample)]
         if readings.size:
             nearest, farthest = np.percentile(readings, _PERCENTILES)
             return float(nearest), float(farthest)
     return 0.0, 1.0
 
 
-def colourise(depth: np.ndarray, minimum: float | None = None, maximum: float | None = None) -> np.ndarray:
+def colourise(
+    depth: np.ndarray, minimum: float | None = None, maximum: float | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
     """Returns (H, W, 3) uint8 RGB: red at ``minimum`` and nearer, blue at ``maximum`` and farther.
 
     Args:
         depth: (H, W) float32, metres; NaN, infinite and non-positive pixels are no readings and come out black.
         minimum: metres; by default the 2nd percentile of the readings.
         maximum: metres; by default the 98th percentile of the readings.
+        out: (H, W, 3) uint8 array, C-contiguous, to write to; by default a new one.
 
     Raises:
         BadInput: ``minimum`` is above ``maximum``.
@@ -53,14 +56,16 @@ def colourise(depth: np.ndarray, minimum: float | None = None, maximum: float | 
         minimum = min(nearest, farthest if maximum is None else maximum) if minimum is None else minimum
         maximum = max(farthest, minimum) if maximum is None else maximum
     depth = np.asarray(depth, np.float32)
-    # Level 0 is "no reading", so readings use 1 to 255; the span of a flat image is not 0.
-    shade = np.subtract(np.float32(maximum), depth) * np.float32(254 / max(maximum - minimum, 1e-6)) + np.float32(1)
-    levels = np.zeros(depth.shape, np.uint8)
-    cv2.copyTo(_to_levels(shade), valid_depth(depth), levels)
-    return cv2.applyColorMap(levels, _PALETTE)
+    out = np.empty((*depth.shape, 3), np.uint8) if out is None else out
+    return cv2.applyColorMap(_levels(depth, minimum, maximum), _PALETTE, dst=out)
 
 
-def _to_levels(shade: np.ndarray) -> np.ndarray:
-    """Shade (H, W) float32 -> uint8 1 to 255; what NaN becomes is not defined, the caller masks it."""
-    with np.errstate(invalid="ignore"):
-        return np.clip(shade, 1, 255).astype(np.uint8)
+def _levels(depth: np.ndarray, minimum: float, maximum: float) -> np.ndarray:
+    """(H, W) float32 metres -> (H, W) uint8: 255 at ``minimum``, 1 at ``maximum``, 0 where there is no reading."""
+    span = max(maximum - minimum, 1e-6)  # that of a flat image is not 0
+    beyond = np.subtract(depth, np.float32(maximum))
+    np.minimum(beyond, np.float32(0), out=beyond)
+    # Scaled, rounded and held below 256 in one pass, which takes the absolute value: nothing here is negative.
+    levels = cv2.convertScaleAbs(beyond, alpha=-254 / span, beta=1)
+    readings = valid_depth(depth)
+    return levels if readings.all() else np.multiply(levels, readings, out=levels)

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 
 from clip_depth_ros.depth.camera import CameraModel
+from clip_depth_ros.depth.masking import within
 from clip_depth_ros.errors import BadInput
 
-__all__ = ["CameraModel", "depth_edges", "points_from_depth", "valid_depth"]
+__all__ = ["CameraModel", "EdgeFinder", "depth_edges", "points_from_depth", "valid_depth"]
 
 _REACH = 4  # pixels: second differences of inverse depth are taken this far apart
+_MARGIN = 2 * _REACH  # rows: what an edge depends on, the bends within _REACH and what these are computed from
+_PIXELS_AT_ONCE = 307_200  # of a band without its margins: 640x480 is done at once
 _FARTHEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -35,9 +38,8 @@ def points_from_depth(depth: np.ndarray, rays: np.ndarray) -> np.ndarray:
 
 
 def valid_depth(depth: np.ndarray, minimum: float = 0.0, maximum: float = np.inf) -> np.ndarray:
-    """Returns (H, W) uint8, 255 where depth is finite, above 0 and within [minimum, maximum] metres, else 0."""
-    lower, upper = max(float(minimum), _SMALLEST), min(float(maximum), _FARTHEST)
-    return cv2.inRange(np.asarray(depth, np.float32), lower, upper)
+    """Returns (H, W) bool, True where float32 depth is finite, above 0 and within [minimum, maximum] metres."""
+    return within(depth, max(float(minimum), _SMALLEST), min(float(maximum), _FARTHEST))
 
 
 def depth_edges(depth: np.ndarray, threshold: float) -> np.ndarray:
@@ -56,26 +58,96 @@ def depth_edges(depth: np.ndarray, threshold: float) -> np.ndarray:
         depth: (H, W) float32, metres along z; NaN, infinite and non-positive pixels are no readings and never edges.
         threshold: relative jump, above 0.
     """
-    readings = valid_depth(depth)
-    inverse = cv2.divide(1.0, np.asarray(depth, np.float32))
-    # Pixels without reading must not count as the nearest or the farthest of their neighbourhood.
-    nearest = np.zeros(inverse.shape, np.float32)
-    cv2.copyTo(inverse, readings, nearest)
-    farthest = np.full(inverse.shape, 1e30, np.float32)
-    cv2.copyTo(inverse, readings, farthest)
-    neighbours = np.ones((3, 3), np.uint8)
-    steep = cv2.dilate(nearest, neighbours) > (1 + threshold) * cv2.erode(farthest, neighbours)
+    height, width = depth.shape
+    return EdgeFinder(height, width, threshold)(depth)
 
-    second = np.zeros((1, 2 * _REACH + 1), np.float32)
-    second[0, [0, _REACH, -1]] = 1, -2, 1
-    across = cv2.filter2D(nearest, -1, second, borderType=cv2.BORDER_REPLICATE)
-    down = cv2.filter2D(nearest, -1, second.T, borderType=cv2.BORDER_REPLICATE)
-    if min(inverse.shape) > 2 * _REACH:  # the image's border is no bend; one beside it is found from inside
-        across[:, :_REACH] = across[:, -_REACH:] = 0
-        down[:_REACH] = down[-_REACH:] = 0
-    bent = np.maximum(np.abs(across), np.abs(down)) > threshold * nearest
-    near_bend = cv2.dilate(bent.view(np.uint8), np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8))
-    return steep & (near_bend > 0) & (readings > 0)
+
+class EdgeFinder:
+    """``depth_edges`` for many images of one size: all that is computed lies in memory that the next image reuses.
+
+    Not for two threads at a time.
+
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        threshold: see ``depth_edges``.
+    """
+
+    def __init__(self, height: int, width: int, threshold: float) -> None:
+        self._threshold = threshold
+        # In bands, each with as much around it as its edges depend on: the fewer bytes are worked with at a time, the
+        # more of them are still in the processor's cache.
+        self._band = max(4 * _MARGIN, _PIXELS_AT_ONCE // width)
+        rows = min(height, self._band + 2 * _MARGIN)
+        self._inverse, self._farthest, self._first, self._second = np.empty((4, rows, width), np.float32)
+        self._steep, self._bent, self._near_bend = np.empty((3, rows, width), bool)
+        self._edges = np.empty((height, width), bool)
+        self._across = np.zeros((1, 2 * _REACH + 1), np.float32)
+        self._across[0, [0, _REACH, -1]] = 1, -2, 1
+        self._down = np.ascontiguousarray(self._across.T)
+
+    def __call__(self, depth: np.ndarray) -> np.ndarray:
+        """Returns the edges, see ``depth_edges``; the next call writes over them."""
+        depth = np.asarray(depth, np.float32)
+        height = len(depth)
+        for top in range(0, height, self._band):
+            bottom = min(height, top + self._band)
+            first, last = max(0, top - _MARGIN), min(height, bottom + _MARGIN)
+            edges = self._find(depth[first:last], first == 0, last == height)
+            self._edges[top:bottom] = edges[top - first : bottom - first]
+        return self._edges
+
+    def _find(self, depth: np.ndarray, at_top: bool, at_bottom: bool) -> np.ndarray:
+        """Returns the edges of a band, which may be at the top or the bottom of its image."""
+        rows = len(depth)
+        readings = valid_depth(depth)
+        everywhere = bool(readings.all())
+        inverse = self._inverse[:rows]
+        with np.errstate(divide="ignore"):
+            np.divide(np.float32(1), depth, out=inverse)
+        farthest = inverse
+        if not everywhere:
+            # Pixels without reading must not count as the nearest or the farthest of their neighbourhood.
+            farthest = self._farthest[:rows]
+            farthest.fill(1e30)
+            cv2.copyTo(inverse, readings.view(np.uint8), farthest)
+            missing, zero = np.logical_not(readings, out=self._bent[:rows]), self._first[:rows]
+            zero.fill(0)
+            cv2.copyTo(zero, missing.view(np.uint8), inverse)
+        edges = self._find_steep(inverse, farthest)
+        np.logical_and(edges, self._find_bends(inverse, at_top, at_bottom), out=edges)
+        return edges if everywhere else np.logical_and(edges, readings, out=edges)
+
+    def _find_steep(self, nearest: np.ndarray, farthest: np.ndarray) -> np.ndarray:
+        """Returns where the greatest inverse depth of 3x3 pixels is far above the smallest."""
+        rows = len(nearest)
+        greatest, smallest = self._first[:rows], self._second[:rows]
+        neighbours = np.ones((3, 3), np.uint8)
+        cv2.dilate(nearest, neighbours, dst=greatest)
+        cv2.erode(farthest, neighbours, dst=smallest)
+        np.multiply(smallest, np.float32(1 + self._threshold), out=smallest)
+        return np.greater(greatest, smallest, out=self._steep[:rows])
+
+    def _find_bends(self, inverse: np.ndarray, at_top: bool, at_bottom: bool) -> np.ndarray:
+        """Returns where inverse depth bends within ``_REACH`` pixels."""
+        rows = len(inverse)
+        across, down = self._first[:rows], self._second[:rows]
+        cv2.filter2D(inverse, -1, self._across, dst=across, borderType=cv2.BORDER_REPLICATE)
+        cv2.filter2D(inverse, -1, self._down, dst=down, borderType=cv2.BORDER_REPLICATE)
+        if min(inverse.shape) > 2 * _REACH:  # the image's border is no bend; one beside it is found from inside
+            across[:, :_REACH] = across[:, -_REACH:] = 0
+            if at_top:
+                down[:_REACH] = 0
+            if at_bottom:
+                down[-_REACH:] = 0
+        np.abs(across, out=across)
+        np.abs(down, out=down)
+        bend = np.maximum(across, down, out=across)
+        bent = np.greater(bend, np.multiply(inverse, np.float32(self._threshold), out=down), out=self._bent[:rows])
+        near_bend = self._near_bend[:rows]
+        window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+        cv2.dilate(bent.view(np.uint8), window, dst=near_bend.view(np.uint8))
+        return near_bend
 
 
 def _size(array: np.ndarray) -> str:

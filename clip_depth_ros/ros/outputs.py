@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
@@ -19,7 +19,7 @@ from clip_depth_ros.depth.heads import DepthPrediction
 from clip_depth_ros.depth.masking import readings
 from clip_depth_ros.ros.calibration import Calibration
 from clip_depth_ros.ros.camera_info import depth_camera_info
-from clip_depth_ros.ros.images import colour_message, depth_message, matrix_message
+from clip_depth_ros.ros.images import depth_message, image_pixels, matrix_message
 from clip_depth_ros.ros.parameters import Settings
 from clip_depth_ros.ros.point_cloud import CloudBuilder
 from clip_depth_ros.ros.topics import advertise
@@ -90,8 +90,27 @@ class Picture:
     outside: np.ndarray | None = None
 
 
+@dataclass
+class _Topics:
+    """The topics of one folder.
+
+    Attributes:
+        publishers: by kind of output.
+        image, confidence, colour, points: what is published there, written anew for every picture: rclpy hands a copy
+            to the middleware before ``publish`` returns. Nobody else may hold them.
+    """
+
+    publishers: dict[str, Publisher] = field(default_factory=dict)
+    image: Image = field(default_factory=Image)
+    confidence: Image = field(default_factory=Image)
+    colour: Image = field(default_factory=Image)
+    points: PointCloud2 = field(default_factory=PointCloud2)
+
+
 class CameraOutputs:
     """The publishers of one camera, for every head.
+
+    Its messages are reused from picture to picture, so :meth:`publish` is for one thread at a time.
 
     Attributes:
         mismatches: sentences about subscribers that can never hear, newest last.
@@ -102,7 +121,7 @@ class CameraOutputs:
         self._node = node
         self._prefix = f"{camera}/" if camera else ""
         self._rectify = settings.rectify
-        self._folders: dict[str, dict[str, Publisher]] = {}
+        self._folders: dict[str, _Topics] = {}
         self._clip: dict[str, Publisher] = {}
         self._cloud: CloudBuilder | None = None
         self._cloud_key: tuple[object, ...] = ()
@@ -135,7 +154,7 @@ class CameraOutputs:
         ]
         if confident:
             kinds.append((CONFIDENCE, Image))
-        publishers = self._folders.setdefault(name, {})
+        publishers = self._folders.setdefault(name, _Topics()).publishers
         names = {DEPTH: "image_rect" if self._rectify else "image"}
         for kind, message in kinds:
             topic = f"{self._prefix}{folder}depth/{names.get(kind, kind)}"
@@ -143,7 +162,7 @@ class CameraOutputs:
 
     def destroy(self) -> None:
         """Removes every topic."""
-        for publishers in [*self._folders.values(), self._clip]:
+        for publishers in self._groups():
             for publisher in publishers.values():
                 self._node.destroy_lifecycle_publisher(publisher)
             publishers.clear()
@@ -151,14 +170,13 @@ class CameraOutputs:
 
     def wanted(self, settings: Settings) -> Wanted:
         """Returns what somebody subscribes to now."""
-        heard = {folder: _heard(publishers) for folder, publishers in self._folders.items()}
+        heard = {folder: _heard(topics.publishers) for folder, topics in self._folders.items()}
         folders = {folder: (folder or settings.main_head, kinds) for folder, kinds in heard.items() if kinds}
         return Wanted(folders, _heard(self._clip))
 
     def heard(self) -> list[str]:
         """Returns the full names of the topics somebody subscribes to now."""
-        groups = (*self._folders.values(), self._clip)
-        publishers = [publisher for group in groups for publisher in group.values()]
+        publishers = [publisher for group in self._groups() for publisher in group.values()]
         return sorted(publisher.topic_name for publisher in publishers if publisher.get_subscription_count())
 
     def publish(self, picture: Picture, result: DepthResult, wanted: Wanted, settings: Settings) -> None:
@@ -169,40 +187,51 @@ class CameraOutputs:
             if kind in wanted.clip and values is not None:
                 self._clip[kind].publish(matrix_message(picture.header, _matrix(values)))
 
+    def _groups(self) -> list[dict[str, Publisher]]:
+        return [*(topics.publishers for topics in self._folders.values()), self._clip]
+
     def _publish_folder(
         self,
-        publishers: Mapping[str, Publisher],
+        topics: _Topics,
         picture: Picture,
         prediction: DepthPrediction,
         kinds: frozenset[str],
         settings: Settings,
     ) -> None:
-        header = picture.header
+        header, publishers = picture.header, topics.publishers
         if kinds & _NEED_DEPTH:
-            self._publish_depth(publishers, picture, prediction, kinds, settings)
+            self._publish_depth(topics, picture, prediction, kinds, settings)
         source = picture.calibration
         if CAMERA_INFO in kinds and picture.camera is not None and source.camera is not None:
             publishers[CAMERA_INFO].publish(depth_camera_info(source.message, header, source.camera, self._rectify))
         if CONFIDENCE in kinds and prediction.confidence is not None:
-            publishers[CONFIDENCE].publish(matrix_message(header, _matrix(prediction.confidence)))
+            confidence = _matrix(prediction.confidence)
+            publishers[CONFIDENCE].publish(matrix_message(header, confidence, topics.confidence))
 
     def _publish_depth(
         self,
-        publishers: Mapping[str, Publisher],
+        topics: _Topics,
         picture: Picture,
         prediction: DepthPrediction,
         kinds: frozenset[str],
         settings: Settings,
     ) -> None:
-        header, limits = picture.header, valid_range(prediction, settings)
-        depth = _readings(prediction, limits, picture.outside)
+        header, publishers, limits = picture.header, topics.publishers, valid_range(prediction, settings)
+        raw = prediction.depth[0].cpu().numpy()
+        metric = settings.depth_encoding == "32FC1"
+        # The readings in metres are written where they are published from, and read there for points and colours.
+        depth = readings(raw, limits, image_pixels(topics.image, header, raw.shape, "32FC1") if metric else None)
+        if picture.outside is not None:
+            depth[picture.outside] = np.nan
         if DEPTH in kinds:
-            publishers[DEPTH].publish(depth_message(header, depth, settings.depth_encoding))
+            message = topics.image if metric else depth_message(header, depth, settings.depth_encoding, topics.image)
+            publishers[DEPTH].publish(message)
         if POINTS in kinds and picture.camera is not None:
             builder = self._cloud_builder(picture.camera, settings)
-            publishers[POINTS].publish(builder.build(header, depth, picture.image))
+            publishers[POINTS].publish(builder.build(header, depth, picture.image, topics.points))
         if COLOUR in kinds:
-            publishers[COLOUR].publish(colour_message(header, colourise(depth, *limits)))
+            colourise(depth, *limits, out=image_pixels(topics.colour, header, raw.shape, "rgb8"))
+            publishers[COLOUR].publish(topics.colour)
 
     def _cloud_builder(self, camera: CameraModel, settings: Settings) -> CloudBuilder:
         """Returns the builder for this geometry and these parameters; it is kept until they change."""
@@ -228,14 +257,6 @@ def valid_range(prediction: DepthPrediction, settings: Settings) -> tuple[float,
     low, high = prediction.valid_range
     low = max(low, settings.depth_minimum)
     return low, min(high, settings.depth_maximum) if settings.depth_maximum else high
-
-
-def _readings(prediction: DepthPrediction, limits: tuple[float, float], outside: np.ndarray | None) -> np.ndarray:
-    """Returns one picture's depth ``(H, W)`` float32 in metres, NaN where there is no reading."""
-    depth = readings(prediction.depth[0].cpu().numpy(), limits)
-    if outside is not None:
-        depth[outside] = np.nan
-    return depth
 
 
 def _heard(publishers: Mapping[str, Publisher]) -> frozenset[str]:

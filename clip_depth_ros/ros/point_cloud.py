@@ -7,11 +7,13 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from clip_depth_ros.depth.geometry import CameraModel, depth_edges, valid_depth
+from clip_depth_ros.depth.geometry import CameraModel, EdgeFinder, valid_depth
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.ros.message_data import data_array
 
 POINT_STEP = 16
 """Bytes a point: x, y, z as float32 in metres, then rgb as 0x00RRGGBB under the type name float32."""
+_PIXELS_AT_ONCE = 131_072  # the four planes computed of them take 2 MB
 
 
 def cloud_message(header: Header, points: np.ndarray, rgb: np.ndarray, organised: bool = True) -> PointCloud2:
@@ -29,15 +31,18 @@ def cloud_message(header: Header, points: np.ndarray, rgb: np.ndarray, organised
     """
     _require_size("colours", rgb, points.shape[1], points.shape[0])
     x, y, z = cv2.split(np.ascontiguousarray(points, np.float32))
+    if organised:
+        message = PointCloud2()
+        cv2.merge((x, y, z, _packed_colours(rgb)), dst=_grid(message, header, *points.shape[:2]))
+        return message
     packed = cv2.merge((x, y, z, _packed_colours(rgb)))
-    keep = None if organised else np.isfinite(points).all(axis=2)
-    return _message(header, packed, keep)
+    return _row(PointCloud2(), header, packed, np.isfinite(points).all(axis=2))
 
 
 class CloudBuilder:
     """Turns depth images of one camera into clouds; the camera's rays are computed once.
 
-    Not for two threads at a time: the points are put together in one buffer that all calls share.
+    Not for two threads at a time: the points are computed in buffers that all calls share.
 
     Args:
         camera: of the depth images, calibrated.
@@ -70,22 +75,30 @@ class CloudBuilder:
         self._camera = camera
         self._stride = stride
         self._range = (minimum, maximum)
-        self._edge_threshold = edge_threshold
-        self._organised = organised
         rays = camera.rays()[::stride, ::stride]
+        height, width = rays.shape[:2]
         # One plane an axis: products of planes and one interleaving are several times faster than (H, W, 3) math.
         self._across, self._down = (np.ascontiguousarray(rays[..., axis]) for axis in (0, 1))
-        self._seen = np.isfinite(rays[..., 0]).astype(np.uint8) * 255
-        self._planes = np.empty((3, *self._seen.shape), np.float32)
-        self._packed = np.empty((*self._seen.shape, 4), np.float32)
+        seen = np.isfinite(rays[..., 0])
+        self._seen = None if seen.all() else seen
+        self._edges = EdgeFinder(camera.height, camera.width, edge_threshold) if edge_threshold > 0 else None
+        # Points are made a few rows at a time, so that what is computed of them stays in the processor's cache.
+        self._rows = max(1, min(height, _PIXELS_AT_ONCE // width))
+        self._planes = np.empty((3, self._rows, width), np.float32)
+        self._colours = np.empty((self._rows, width, 4), np.uint8)
+        self._packed = None if organised else np.empty((height, width, 4), np.float32)
 
-    def build(self, header: Header, depth: np.ndarray, rgb: np.ndarray) -> PointCloud2:
+    def build(
+        self, header: Header, depth: np.ndarray, rgb: np.ndarray, message: PointCloud2 | None = None
+    ) -> PointCloud2:
         """Returns the cloud of one image.
 
         Args:
             header: of the image, kept as it is.
             depth: (H, W) float32, metres along z (REP 118), NaN where there is no reading, the camera's size.
             rgb: (H, W, 3) uint8, the image.
+            message: a cloud of any CloudBuilder, already published, to write over and return: a stream of clouds
+                then allocates nothing, and whoever still holds the last one sees it change. By default a new one.
 
         Raises:
             BadInput: depth or image are not of the camera's size.
@@ -94,49 +107,64 @@ class CloudBuilder:
             _require_size(name, array, self._camera.width, self._camera.height)
         grid = np.s_[:: self._stride, :: self._stride]
         near = np.ascontiguousarray(depth[grid], np.float32)
-        keep = cv2.bitwise_and(valid_depth(near, *self._range), self._seen)
-        if self._edge_threshold > 0:
+        keep = valid_depth(near, *self._range)
+        if self._seen is not None:
+            np.logical_and(keep, self._seen, out=keep)
+        if self._edges is not None:
             # On all pixels, before the stride: at every fourth pixel a ramp looks like a surface of its own.
-            keep *= ~depth_edges(depth, self._edge_threshold)[grid]
-        x, y, z = self._planes
-        z.fill(np.nan)
-        cv2.copyTo(near, keep, z)
-        np.multiply(self._across, z, out=x)
-        np.multiply(self._down, z, out=y)
-        cv2.merge((x, y, z, _packed_colours(rgb[grid])), dst=self._packed)
-        return _message(header, self._packed, None if self._organised else keep)
+            np.greater(keep, self._edges(depth)[grid], out=keep)
+        rgb = np.ascontiguousarray(rgb[grid])
+        message = PointCloud2() if message is None else message
+        if self._packed is None:
+            self._fill(_grid(message, header, *keep.shape), near, keep, rgb)
+            return message
+        self._fill(self._packed, near, keep, rgb)
+        return _row(message, header, self._packed, keep)
+
+    def _fill(self, points: np.ndarray, depth: np.ndarray, keep: np.ndarray, rgb: np.ndarray) -> None:
+        """Writes the points, (H, W, 4) float32; NaN where not to keep."""
+        for top in range(0, len(depth), self._rows):
+            part = np.s_[top : top + self._rows]
+            rows = len(depth[part])
+            x, y, z = self._planes[:, :rows]
+            z.fill(np.nan)
+            cv2.copyTo(depth[part], keep[part].view(np.uint8), z)
+            np.multiply(self._across[part], z, out=x)
+            np.multiply(self._down[part], z, out=y)
+            cv2.merge((x, y, z, _packed_colours(rgb[part], self._colours[:rows])), dst=points[part])
 
 
-def _packed_colours(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H, W) float32 whose bits are 0x00RRGGBB (all of ROS 2's platforms are little-endian)."""
-    bgra = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA)
+def _packed_colours(rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W) float32 whose bits are 0x00RRGGBB (all of ROS 2's platforms are little-endian).
+
+    ``out``, (H, W, 4) uint8, is what to write them to; by default a new array.
+    """
+    bgra = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA, dst=out)
     words = bgra.view(np.uint32)[..., 0]
     words &= np.uint32(0x00FFFFFF)
     return words.view(np.float32)
 
 
-def _message(header: Header, packed: np.ndarray, keep: np.ndarray | None) -> PointCloud2:
-    """(H, W, 4) float32 -> cloud; with ``keep`` (H, W) only points where it is not 0, in one row."""
-    height, width = packed.shape[:2]
-    if keep is not None:
-        # Taking rows by number is ten times faster than indexing with a mask.
-        packed = packed.reshape(-1, 4).take(np.flatnonzero(keep), axis=0)
-        height, width = 1, len(packed)
-    message = PointCloud2(
-        header=header,
-        height=height,
-        width=width,
-        fields=[
+def _grid(message: PointCloud2, header: Header, height: int, width: int) -> np.ndarray:
+    """Makes ``message`` a cloud of this size and returns its points, (H, W, 4) float32, to be written in place."""
+    if not message.fields:
+        message.fields = [
             PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
             for index, name in enumerate(("x", "y", "z", "rgb"))
-        ],
-        is_bigendian=False,
-        point_step=POINT_STEP,
-        row_step=POINT_STEP * width,
-        is_dense=False,
-    )
-    # Into the array that the message already owns: its setter would check or copy every byte.
-    message.data.frombytes(packed.reshape(-1).view(np.uint8))
+        ]
+        message.point_step = POINT_STEP
+        message.is_bigendian = message.is_dense = False
+    message.header = header
+    message.height, message.width, message.row_step = height, width, POINT_STEP * width
+    return data_array(message, POINT_STEP * width * height).view(np.float32).reshape(height, width, 4)
+
+
+def _row(message: PointCloud2, header: Header, packed: np.ndarray, keep: np.ndarray) -> PointCloud2:
+    """Makes ``message`` a cloud of height 1 with those points of ``packed`` (H, W, 4) float32 that are to be kept."""
+    # Taking rows by number is ten times faster than indexing with a mask.
+    numbers = np.flatnonzero(keep)
+    points = _grid(message, header, 1, len(numbers))
+    packed.reshape(-1, 4).take(numbers, axis=0, out=points[0], mode="clip")  # other modes buffer what they write
     return message
 
 
