@@ -107,31 +107,33 @@ class CloudBuilder:
             _require_size(name, array, self._camera.width, self._camera.height)
         grid = np.s_[:: self._stride, :: self._stride]
         near = np.ascontiguousarray(depth[grid], np.float32)
-        keep = valid_depth(near, *self._range)
-        if self._seen is not None:
-            np.logical_and(keep, self._seen, out=keep)
-        if self._edges is not None:
-            # On all pixels, before the stride: at every fourth pixel a ramp looks like a surface of its own.
-            np.greater(keep, self._edges(depth)[grid], out=keep)
+        # On all pixels, before the stride: at every fourth pixel a ramp looks like a surface of its own.
+        edges = None if self._edges is None else self._edges(depth)[grid]
         rgb = np.ascontiguousarray(rgb[grid])
         message = PointCloud2() if message is None else message
         if self._packed is None:
-            self._fill(_grid(message, header, *keep.shape), near, keep, rgb)
+            self._fill(_grid(message, header, *near.shape), near, edges, rgb)
             return message
-        self._fill(self._packed, near, keep, rgb)
-        return _row(message, header, self._packed, keep)
+        self._fill(self._packed, near, edges, rgb)
+        return _row(message, header, self._packed, np.isfinite(self._packed[..., 2]))
 
-    def _fill(self, points: np.ndarray, depth: np.ndarray, keep: np.ndarray, rgb: np.ndarray) -> None:
-        """Writes the points, (H, W, 4) float32; NaN where not to keep."""
+    def _fill(self, points: np.ndarray, depth: np.ndarray, edges: np.ndarray | None, rgb: np.ndarray) -> None:
+        """Writes the points of all pixels, (H, W, 4) float32; NaN where there is no point."""
         for top in range(0, len(depth), self._rows):
             part = np.s_[top : top + self._rows]
-            rows = len(depth[part])
-            x, y, z = self._planes[:, :rows]
-            z.fill(np.nan)
-            cv2.copyTo(depth[part], keep[part].view(np.uint8), z)
+            z, colours = depth[part], _packed_colours(rgb[part], self._colours[: len(depth[part])])
+            x, y, scratch = self._planes[:, : len(z)]
+            keep = valid_depth(z, *self._range)
+            if self._seen is not None:
+                np.logical_and(keep, self._seen[part], out=keep)
+            if edges is not None:
+                np.greater(keep, edges[part], out=keep)
+            if not keep.all():
+                scratch.fill(np.nan)
+                z = cv2.copyTo(z, keep.view(np.uint8), scratch)
             np.multiply(self._across[part], z, out=x)
             np.multiply(self._down[part], z, out=y)
-            cv2.merge((x, y, z, _packed_colours(rgb[part], self._colours[:rows])), dst=points[part])
+            cv2.merge((x, y, z, colours), dst=points[part])
 
 
 def _packed_colours(rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

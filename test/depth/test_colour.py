@@ -82,3 +82,12 @@ def test_one_end_of_the_range_may_be_given_alone():
 def test_a_range_the_wrong_way_round_is_refused():
     with pytest.raises(BadInput, match=r"starts at 5\.0 m but ends at 1\.0 m"):
         colourise(ramp(), 5.0, 1.0)
+
+
+def test_colours_are_written_where_asked():
+    depth = ramp()
+    depth[0, :5] = np.nan
+    out = np.full((*depth.shape, 3), 7, np.uint8)
+    assert colourise(depth, 1.0, 5.0, out=out) is out
+    np.testing.assert_array_equal(out, colourise(depth, 1.0, 5.0))
+    assert not out[0, :5].any()

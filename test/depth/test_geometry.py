@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from clip_depth_ros.depth.geometry import CameraModel, depth_edges, points_from_depth, valid_depth
+from clip_depth_ros.depth import geometry
+from clip_depth_ros.depth.geometry import CameraModel, EdgeFinder, depth_edges, points_from_depth, valid_depth
 from clip_depth_ros.errors import BadInput
 
 HEIGHT, WIDTH = 240, 320
@@ -175,3 +176,30 @@ def without_holes(depth):
     values = np.zeros(labels.max() + 1, np.float32)
     values[labels[missing == 0]] = depth[missing == 0]
     return values[labels]
+
+
+def jumps_and_holes(height, width, seed):
+    """Smooth depth with a jump and pixels without reading of every kind."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.uniform(1.0, 6.0, (6, 5)).astype(np.float32)
+    depth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    depth[:, width // 3 :] += 2
+    holes = generator.random(depth.shape) < 0.03
+    depth[holes] = generator.choice([np.nan, np.inf, 0.0, -1.0], holes.sum())
+    return depth
+
+
+@pytest.mark.parametrize("height", [5, 40, 64, 100, 101])
+def test_bands_find_the_edges_of_the_whole_image(height, monkeypatch):
+    depth = jumps_and_holes(height, 90, height)
+    whole = EdgeFinder(height, 90, 0.05)(depth).copy()
+    monkeypatch.setattr(geometry, "_PIXELS_AT_ONCE", 1)  # the smallest bands there are
+    np.testing.assert_array_equal(EdgeFinder(height, 90, 0.05)(depth), whole)
+    assert whole.any()
+
+
+def test_an_edge_finder_keeps_nothing_of_the_image_before():
+    finder = EdgeFinder(60, 80, 0.05)
+    for seed in range(3):
+        for depth in (jumps_and_holes(60, 80, seed), np.full((60, 80), 2.0, np.float32)):
+            np.testing.assert_array_equal(finder(depth), depth_edges(depth, 0.05))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from clip_depth_ros.depth.encoder import EncoderFeatures
 from clip_depth_ros.errors import BadInput
+
+_Head = TypeVar("_Head", bound="DepthHead")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class DepthHead(nn.Module, ABC):
         """What whoever starts this head should be told, one sentence; empty for most."""
         return ""
 
-    def narrow(self, dtype: torch.dtype) -> DepthHead:
+    def narrow(self: _Head, dtype: torch.dtype) -> _Head:
         """Makes the head compute in ``dtype``, in place, its ``exact_parts`` excepted where that is bf16."""
         self.to(dtype)
         if dtype == torch.bfloat16:
