@@ -12,7 +12,7 @@ from clip_depth_ros.files import require_space
 from clip_depth_training.data_sets.bags.options import GAP_S, VALIDATION_SUFFIX, Options, add_arguments
 
 if TYPE_CHECKING:
-    from clip_depth_training.data_sets.bags.plan import Plan, Planned
+    from clip_depth_ros.replay.ground_truth.plan import Plan, Planned
     from clip_depth_training.data_sets.index import PreparedSet
 
 __all__ = ["add_arguments", "prepare"]
@@ -30,9 +30,9 @@ def prepare(arguments: argparse.Namespace) -> PreparedSet:
         BadInput: the recording lacks something, or an option does not fit it; the sentence says what.
     """
     try:
+        from clip_depth_ros.replay.ground_truth.plan import make_plan
         from clip_depth_ros.replay.reader import BagReader
         from clip_depth_training.data_sets.bags.extraction import extract
-        from clip_depth_training.data_sets.bags.plan import make_plan
     except ModuleNotFoundError as error:
         raise BadInput(
             f"Recordings cannot be read without {error.name}: pip install 'clip_depth_ros[replay,train]'."
@@ -61,7 +61,7 @@ def _targets(arguments: argparse.Namespace, options: Options, plan: Plan) -> dic
     """Returns the sets to write, training first, with their samples."""
     import numpy as np
 
-    from clip_depth_training.data_sets.bags.pairing import held_out
+    from clip_depth_ros.replay.ground_truth.pairing import held_out
     from clip_depth_training.data_sets.index import evenly
 
     parts: list[tuple[Path, str, list[Planned], float]] = []

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import cv2
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.progress import track
+from clip_depth_ros.replay.ground_truth.gathering import gather
+from clip_depth_ros.replay.ground_truth.plan import Plan, Planned
+from clip_depth_ros.replay.ground_truth.survey import stamp_ns
+from clip_depth_ros.replay.ground_truth.transforms import NoTransformError
 from clip_depth_ros.replay.messages import BagMessage
 from clip_depth_ros.replay.reader import BagReader
-from clip_depth_training.data_sets.bags.plan import Plan, Planned
-from clip_depth_training.data_sets.bags.recording import stamp_ns
-from clip_depth_training.data_sets.bags.transforms import NoTransformError
 from clip_depth_training.data_sets.index import PreparedSet
 
 JPEG_QUALITY = 95
-
-Key = tuple[str, int]
-"""Topic and header stamp."""
 
 
 def extract(
@@ -63,36 +61,6 @@ class _NothingSeenError(Exception):
     """A measurement and its picture have no pixel in common."""
 
 
-def gather(
-    reader: BagReader, image: str, truth: str, samples: Sequence[Planned]
-) -> Iterator[tuple[Planned, list[BagMessage]]]:
-    """Yields each sample with its messages (the picture's first) as soon as all of them were read.
-
-    A message is held only while a sample that needs it waits for another.
-    """
-    keys = {sample: [(image, sample.image_ns), *((truth, stamp) for stamp in sample.truth_ns)] for sample in samples}
-    users: dict[Key, list[Planned]] = defaultdict(list)
-    for sample, wanted in keys.items():
-        for key in wanted:
-            users[key].append(sample)
-    missing = {sample: len(wanted) for sample, wanted in keys.items()}
-    held: dict[Key, BagMessage] = {}
-    for message in reader.messages([image, truth]):
-        key = (message.topic, stamp_ns(message))
-        if key in held or key not in users:
-            continue
-        held[key] = message
-        for sample in list(users[key]):
-            missing[sample] -= 1
-            if missing[sample]:
-                continue
-            yield sample, [held[one] for one in keys[sample]]
-            for one in keys[sample]:
-                users[one].remove(sample)
-                if not users[one]:
-                    del users[one], held[one]
-
-
 def _write(
     reader: BagReader, plan: Plan, target: PreparedSet, name: str, sample: Planned, messages: Sequence[BagMessage]
 ) -> None:
@@ -100,6 +68,7 @@ def _write(
     height, width = picture.shape[:2]
     view = plan.view(sample.image_ns, width, height)
     measurements = [(stamp_ns(message), reader.decode(message)) for message in messages[1:]]
+    assert plan.truth is not None, "a plan for training has a truth"
     depth = plan.truth(view, measurements)
     if not depth.any():
         raise _NothingSeenError

@@ -11,21 +11,20 @@ import numpy as np
 from clip_depth_ros.depth.camera import CameraModel
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.camera_info import matching_camera
-from clip_depth_ros.replay.reader import BagReader
-from clip_depth_training.data_sets.bags import selection
-from clip_depth_training.data_sets.bags.extrinsics import Placement, read_extrinsics
-from clip_depth_training.data_sets.bags.messages import read_depth, read_picture
-from clip_depth_training.data_sets.bags.options import Options
-from clip_depth_training.data_sets.bags.pairing import pair, spaced
-from clip_depth_training.data_sets.bags.recording import (
+from clip_depth_ros.replay.ground_truth import selection
+from clip_depth_ros.replay.ground_truth.arrays import read_depth, read_picture
+from clip_depth_ros.replay.ground_truth.extrinsics import Placement, read_extrinsics
+from clip_depth_ros.replay.ground_truth.options import TruthOptions
+from clip_depth_ros.replay.ground_truth.pairing import pair, spaced
+from clip_depth_ros.replay.ground_truth.survey import (
     CameraTrack,
     Survey,
     camera_info_topic,
     first_message,
     survey,
 )
-from clip_depth_training.data_sets.bags.transforms import frame_name
-from clip_depth_training.data_sets.bags.truth import (
+from clip_depth_ros.replay.ground_truth.transforms import frame_name
+from clip_depth_ros.replay.ground_truth.truth import (
     LidarDepth,
     RegisteredDepth,
     ReprojectedDepth,
@@ -34,6 +33,7 @@ from clip_depth_training.data_sets.bags.truth import (
     is_registered,
     same_aspect,
 )
+from clip_depth_ros.replay.reader import BagReader
 
 DEPTH_TOLERANCE_S = 0.02
 LIDAR_TOLERANCE_S = 0.05
@@ -56,8 +56,10 @@ class Plan:
         samples: in the order of their times.
         cameras: of the pictures; None where nobody knows the camera.
         encoding: what raw pictures hold, where they say something wrong.
-        truth: makes depth.
+        truth: makes depth; None where nothing was measured, or nobody wants it.
+        tolerance_s: longest time between a picture and its measurement (seconds).
         size: width and height of the first picture in pixels.
+        measured: messages on the topic of the truth.
         notes: sentences about what was chosen and what was left out.
     """
 
@@ -65,8 +67,10 @@ class Plan:
     samples: list[Planned]
     cameras: CameraTrack | None
     encoding: str
-    truth: Truth
+    truth: Truth | None
+    tolerance_s: float
     size: tuple[int, int]
+    measured: int
     notes: list[str]
 
     def read_picture(self, message: Any) -> np.ndarray:
@@ -78,41 +82,55 @@ class Plan:
         return View(time_ns, width, height, _camera(self.cameras, time_ns, width, height))
 
 
-def make_plan(reader: BagReader, options: Options) -> Plan:
+def make_plan(reader: BagReader, options: TruthOptions, needs_truth: bool = True) -> Plan:
     """Looks a recording through and says what to take from it.
+
+    Args:
+        reader: the recording.
+        options: what the user asked for.
+        needs_truth: whether a recording without depth images and point clouds is an error.
 
     Raises:
         BadInput: something that is needed is missing, or does not fit together.
     """
-    topics = selection.select(reader, options.image, options.depth, options.lidar)
+    topics = selection.select(reader, options.image, options.depth, options.lidar, needs_truth)
     selection.require_pictures(reader, topics.image)
     info = camera_info_topic(reader, options.camera_info, selection.sibling_camera_info(reader, topics.image))
-    beside_depth = "" if topics.lidar else selection.sibling_camera_info(reader, topics.truth)
+    beside_depth = "" if topics.lidar or not topics.truth else selection.sibling_camera_info(reader, topics.truth)
     depth_info = camera_info_topic(reader, options.depth_camera_info, beside_depth)
+    stamped = (topics.image, topics.truth) if topics.truth else ()
     needed = {name for name in (info, depth_info) if name}
-    known = survey(reader, (topics.image, topics.truth), needed, selection.transform_topics(reader))
+    known = survey(reader, stamped, needed, selection.transform_topics(reader) if stamped else {})
     cameras = _track(options.camera_info, info, known)
     if cameras is not None and (options.rectified or selection.is_rectified(topics.image)):
         cameras = cameras.rectified()
 
     picture = first_message(reader, topics.image)
     height, width = read_picture(picture, options.encoding_override).shape[:2]
-    time_ns = int(known.stamps[topics.image][0])
+    stamp = picture.header.stamp
+    time_ns = int(known.stamps[topics.image][0]) if stamped else stamp.sec * 1_000_000_000 + stamp.nanosec
     view = View(time_ns, width, height, _camera(cameras, time_ns, width, height))
-    frame = frame_name(picture.header.frame_id or (cameras.frame if cameras is not None else ""))
-    shared = depth_info == info and not options.depth_camera_info  # what lies beside both is the pictures'
-    depth_cameras = None if shared else _track(options.depth_camera_info, depth_info, known)
-    truth, how = _truth(reader, topics, options, known, frame, view, depth_cameras)
-    samples, counts = _samples(known, topics, options)
-    notes = [how, *counts]
+    notes = []
     if view.camera is None:
         notes.append(
             f"{topics.image} has no camera_info of a calibrated camera, so the focal length is unknown: give "
             "--camera-info."
         )
+    if not topics.truth:
+        return Plan(topics, [], cameras, options.encoding_override, None, 0.0, (width, height), 0, notes)
+    frame = frame_name(picture.header.frame_id or (cameras.frame if cameras is not None else ""))
+    shared = depth_info == info and not options.depth_camera_info  # what lies beside both is the pictures'
+    depth_cameras = None if shared else _track(options.depth_camera_info, depth_info, known)
+    truth, how = _truth(reader, topics, options, known, frame, view, depth_cameras)
+    tolerance_s = _tolerance(known, topics, options)
+    samples, counts = _samples(known, topics, options, tolerance_s)
+    notes = [how, *counts, *notes]
     if known.transforms.ignored:
         notes.append(f"{known.transforms.ignored} transforms were none (NaN, or a quaternion of length 0).")
-    return Plan(topics, samples, cameras, options.encoding_override, truth, (width, height), notes)
+    measured = len(known.stamps[topics.truth])
+    return Plan(
+        topics, samples, cameras, options.encoding_override, truth, tolerance_s, (width, height), measured, notes
+    )
 
 
 def _track(given: str, topic: str, known: Survey) -> CameraTrack | None:
@@ -128,7 +146,7 @@ def _camera(cameras: CameraTrack | None, time_ns: int, width: int, height: int) 
 def _truth(
     reader: BagReader,
     topics: selection.Selection,
-    options: Options,
+    options: TruthOptions,
     known: Survey,
     frame: str,
     view: View,
@@ -145,7 +163,7 @@ def _truth(
 
 
 def _lidar(
-    options: Options, known: Survey, frames: tuple[str, str], view: View, topics: selection.Selection
+    options: TruthOptions, known: Survey, frames: tuple[str, str], view: View, topics: selection.Selection
 ) -> tuple[Truth, str]:
     if view.camera is None:
         raise BadInput(
@@ -158,7 +176,7 @@ def _lidar(
 
 
 def _depth(
-    options: Options,
+    options: TruthOptions,
     known: Survey,
     frames: tuple[str, str],
     view: View,
@@ -206,20 +224,29 @@ def _may_be_registered(cameras: CameraTrack | None, shape: tuple[int, ...], pict
     return (source.height, source.width) != shape or is_registered(source, picture)
 
 
-def _placement(options: Options, known: Survey, frames: tuple[str, str], otherwise: np.ndarray | None) -> Placement:
+def _placement(
+    options: TruthOptions, known: Survey, frames: tuple[str, str], otherwise: np.ndarray | None
+) -> Placement:
     extrinsics = otherwise if options.extrinsics is None else read_extrinsics(options.extrinsics)
     return Placement(known.transforms, *frames, extrinsics, options.fixed_frame)
 
 
-def _samples(known: Survey, topics: selection.Selection, options: Options) -> tuple[list[Planned], list[str]]:
+def _tolerance(known: Survey, topics: selection.Selection, options: TruthOptions) -> float:
+    """Returns the longest time between a picture and its measurement (seconds)."""
+    if options.tolerance is not None:
+        return options.tolerance
+    truths = known.stamps[topics.truth]
+    if not topics.lidar:
+        return DEPTH_TOLERANCE_S
+    half_period = float(np.median(np.diff(truths))) / 2e9 if len(truths) > 1 else LIDAR_TOLERANCE_S
+    return min(half_period, LIDAR_TOLERANCE_S)
+
+
+def _samples(
+    known: Survey, topics: selection.Selection, options: TruthOptions, tolerance: float
+) -> tuple[list[Planned], list[str]]:
     """Pairs and thins the pictures; returns them with what was left out, in sentences."""
     images, truths = known.stamps[topics.image], known.stamps[topics.truth]
-    tolerance = options.tolerance
-    if tolerance is None:
-        tolerance = DEPTH_TOLERANCE_S
-        if topics.lidar:
-            half_period = float(np.median(np.diff(truths))) / 2e9 if len(truths) > 1 else LIDAR_TOLERANCE_S
-            tolerance = min(half_period, LIDAR_TOLERANCE_S)
     pairs = pair(images, truths, tolerance)
     kept = spaced(images[pairs.pictures], options.every)
     before, after = (options.accumulate - 1) // 2, options.accumulate // 2

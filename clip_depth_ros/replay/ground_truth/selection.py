@@ -20,15 +20,15 @@ _RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)")
 
 @dataclass(frozen=True)
 class Selection:
-    """Topics by name; ``lidar`` says whether ``truth`` holds point clouds instead of depth images."""
+    """Topics by name; ``lidar`` says whether ``truth`` holds point clouds instead of depth images, empty is none."""
 
     image: str
     truth: str
     lidar: bool
 
 
-def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "") -> Selection:
-    """Returns the topics to read; what is not named is looked for.
+def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "", needs_truth: bool = True) -> Selection:
+    """Returns the topics to read; what is not named is looked for. ``needs_truth``: none of depth is an error.
 
     A depth image is preferred to a cloud where there is one of each.
 
@@ -43,6 +43,8 @@ def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "")
     depths = depth_topics(reader)
     clouds = [] if depths else topics.candidates(reader, "points")
     if not depths and not clouds:
+        if not needs_truth:
+            return Selection(chosen.name, "", False)
         raise BadInput(
             f"{reader.path} has no depth image and no point cloud to learn from: its topics are "
             f"{topics.listing(reader.topics.values())}."

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.depth.camera import CameraModel
-from clip_depth_training.data_sets.bags.projection import depth_of_points, without_occluded
+from clip_depth_ros.replay.ground_truth.projection import depth_of_points, without_occluded
 
 K = np.array([[200.0, 0, 160.2], [0, 210.0, 118.7], [0, 0, 1]])
 LENSES = {

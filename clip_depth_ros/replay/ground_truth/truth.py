@@ -13,11 +13,11 @@ import numpy as np
 from clip_depth_ros.depth.camera import CameraModel
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.camera_info import matching_camera
-from clip_depth_training.data_sets.bags.extrinsics import Placement
-from clip_depth_training.data_sets.bags.messages import read_depth, read_points
-from clip_depth_training.data_sets.bags.projection import depth_of_points, without_occluded
-from clip_depth_training.data_sets.bags.recording import CameraTrack
-from clip_depth_training.data_sets.bags.transforms import apply
+from clip_depth_ros.replay.ground_truth.arrays import read_depth, read_points
+from clip_depth_ros.replay.ground_truth.extrinsics import Placement
+from clip_depth_ros.replay.ground_truth.projection import depth_of_points, without_occluded
+from clip_depth_ros.replay.ground_truth.survey import CameraTrack
+from clip_depth_ros.replay.ground_truth.transforms import apply
 
 
 @dataclass(frozen=True)

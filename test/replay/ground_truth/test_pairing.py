@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.data_sets.bags.pairing import held_out, pair, spaced
+from clip_depth_ros.replay.ground_truth.pairing import held_out, pair, spaced
 
 
 def _ms(*values: float) -> np.ndarray:

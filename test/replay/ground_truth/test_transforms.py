@@ -20,8 +20,8 @@ from bag_scenes import (
 from recordings import START_NS
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.data_sets.bags.extrinsics import Placement, read_extrinsics
-from clip_depth_training.data_sets.bags.transforms import NoTransformError, TransformBuffer, apply, inverse
+from clip_depth_ros.replay.ground_truth.extrinsics import Placement, read_extrinsics
+from clip_depth_ros.replay.ground_truth.transforms import NoTransformError, TransformBuffer, apply, inverse
 
 SECOND = 1_000_000_000
 

@@ -9,7 +9,7 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.data_sets.bags.transforms import TransformBuffer, inverse, rigid
+from clip_depth_ros.replay.ground_truth.transforms import TransformBuffer, inverse, rigid
 
 _TOLERANCE = 1e-3  # how far a written-out rotation may be from a rotation: files round to three or four digits
 

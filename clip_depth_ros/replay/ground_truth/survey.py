@@ -14,10 +14,10 @@ from clip_depth_ros.depth.camera import CameraModel
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.camera_info import camera_from_message
 from clip_depth_ros.progress import track
+from clip_depth_ros.replay.ground_truth.transforms import TransformBuffer
 from clip_depth_ros.replay.messages import CAMERA_INFO, BagMessage, header_stamp_ns
 from clip_depth_ros.replay.reader import BagReader
 from clip_depth_ros.replay.topics import candidates, listing
-from clip_depth_training.data_sets.bags.transforms import TransformBuffer
 
 _AFTER_STAMP = 12  # bytes of encapsulation and stamp; what follows is equal while the calibration is
 

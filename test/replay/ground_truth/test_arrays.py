@@ -11,7 +11,7 @@ from bag_scenes import cloud, image, make
 from recordings import START_NS, stamped_header
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_training.data_sets.bags.messages import read_depth, read_picture, read_points
+from clip_depth_ros.replay.ground_truth.arrays import read_depth, read_picture, read_points
 
 POINTS = np.array([[1, 2, 3], [np.nan, 0, 1], [0, 0, 0], [-4, 5.5, 6], [0, 0, 7], [1, np.inf, 2]], np.float64)
 GOOD = POINTS[[0, 3, 4]]
