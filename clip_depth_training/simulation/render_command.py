@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder; a set that was interrupted is continued"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="folder; a set that was interrupted is continued, or grows with --rooms",
     )
 
 

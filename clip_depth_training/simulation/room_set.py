@@ -96,7 +96,9 @@ def prepare_folder(config: RenderConfig, output: Path) -> list[int]:
         output.mkdir(parents=True, exist_ok=True)
         if file.exists():
             before = json.loads(file.read_text(encoding="utf-8"))
-            if {**before, "rooms": 0} != {**described, "rooms": 0}:
+            # More rooms may have another number of views: shards stand alone, and new rooms teach more than new views.
+            free = {"rooms": 0, "views": 0}
+            if before | free != described | free:
                 raise BadInput(
                     f"{output} holds another set of rooms ({before}): give another folder, or the same settings to "
                     "continue."

@@ -78,6 +78,8 @@ def test_a_folder_holds_one_set(tmp_path):
     (tmp_path / "set.json").write_text(json.dumps(described))
     larger = RenderConfig(3, 2, 48, 32, seed=5)
     assert prepare_folder(larger, tmp_path) == [0, 1, 2]
+    (tmp_path / "room_000001.npz").touch()
+    assert prepare_folder(RenderConfig(4, 7, 48, 32, seed=5), tmp_path) == [0, 2, 3]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processes of /proc")
