@@ -30,23 +30,25 @@ ROS_KILTED = [
     "ros-diagnostic-msgs>=5.5.1,<5.6",
     "ros-lifecycle-msgs>=2.3,<2.4",
 ]
-BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3"]
+BAGS = ["rosbags>=0.10.9,<0.12", "mcap>=1.2,<2", "zstandard>=0.22", "lz4>=4.3", "scipy>=1.11,<2"]
 TRAIN = [
     "lightning>=2.4,<3",
     "tensorboard>=2.15,<3",
     "mujoco>=3.3,<5",
     "PyOpenGL>=3.1,<4",
     "h5py>=3.10,<4",
-    "scipy>=1.11,<2",
     *BAGS,
 ]
+RERUN = ["rerun-sdk>=0.25,<1"]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.19,<2"]
 BENCHMARK = ["transformers>=4.45,<6", "matplotlib>=3.8,<4"]
 TEST = [
     *ONNX,
     *BENCHMARK,
+    *RERUN,
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
+    "selenium>=4.20,<5",  # drives Chromium where it is installed: the replay report is a page
     "torchmetrics>=1.4,<2",
     "colcon-common-extensions>=0.3,<1",
 ]
@@ -66,7 +68,10 @@ setup(
     packages=find_packages(
         include=["clip_depth_ros", "clip_depth_ros.*", "clip_depth_training", "clip_depth_training.*"]
     ),
-    package_data={"clip_depth_ros": ["py.typed"], "clip_depth_training": ["py.typed", "recipes/*.yaml"]},
+    package_data={
+        "clip_depth_ros": ["py.typed", "replay/page/*.css", "replay/page/*.js"],
+        "clip_depth_training": ["py.typed", "recipes/*.yaml"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",
@@ -87,6 +92,7 @@ setup(
         "blip2": ["tokenizers>=0.15,<1"],  # prompts of one's own for DepthBLIP-2, at import
         "onnx": ONNX,
         "benchmark": BENCHMARK,  # clip-depth benchmark: its reference and its plots
+        "rerun": RERUN,  # clip-depth replay --rerun; needs numpy 2, which Ubuntu 24.04's cv_bridge does not bear
         "test": TEST,
         "lint": LINT,
     },

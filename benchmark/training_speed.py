@@ -24,8 +24,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from clip_depth_ros.benchmark.hardware import hardware
 from clip_depth_ros.files import replacing
+from clip_depth_ros.hardware import hardware
 
 SIZE = (480, 640)
 VARIANTS = ("fit", "plain")

@@ -16,6 +16,8 @@ from clip_depth_ros.errors import BadInput
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("clip_depth_ros.replay.demo", "run the node on the shipped recording and show what comes out"),
     "infer": ("clip_depth_ros.commands.infer", "depth of an image, a folder of images or a video"),
+    "replay": ("clip_depth_ros.commands.replay", "measure depth on a recording, as one page to look at"),
+    "compare": ("clip_depth_ros.commands.compare", "several replays in one table and plot"),
     "make-bag": ("clip_depth_ros.commands.make_bag", "turn a folder of RGB (and depth) images into a bag"),
     "import": ("clip_depth_ros.commands.import_weights", "convert published weights for this node"),
     "export": ("clip_depth_ros.commands.export", "encoder and head as one ONNX file, for TensorRT and ONNX Runtime"),

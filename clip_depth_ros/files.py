@@ -38,6 +38,20 @@ def replacing(target: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def writable_folder(folder: Path) -> None:
+    """Makes an output folder before the work begins whose results it takes.
+
+    Raises:
+        BadInput: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be made ({error.strerror}): choose a folder you can write to.") from error
+    if not os.access(folder, os.W_OK):
+        raise BadInput(f"{folder} cannot be written: choose a folder you can write to.")
+
+
 def require_space(folder: Path, needed: int, spare: int = 0) -> None:
     """Refuses work whose files cannot fit on the disk, before it starts.
 

@@ -32,7 +32,7 @@ def test_refers_to_files_and_executables_that_exist(path: Path) -> None:
     assert not [name for name in shared if not (REPOSITORY / name).exists()]
     keywords = [keyword for call in calls for keyword in call.keywords]
     executables = {ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "executable"}
-    installed = set(re.findall(r'"(\w+) = clip_depth_ros', (REPOSITORY / "setup.py").read_text(encoding="utf-8")))
+    installed = set(re.findall(r'"([\w-]+) = clip_depth_ros', (REPOSITORY / "setup.py").read_text(encoding="utf-8")))
     assert executables
     assert executables <= installed
 
@@ -56,7 +56,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_launch
 @pytest.mark.parametrize(
     ("launch_file", "expected"),
-    [("clip_depth.launch.py", ARGUMENTS), ("demo.launch.py", ARGUMENTS | {"play", "bag", "loop", "rate"})],
+    [
+        ("clip_depth.launch.py", ARGUMENTS),
+        ("demo.launch.py", ARGUMENTS | {"play", "bag", "loop", "rate"}),
+        ("replay_benchmark.launch.py", {"bag", "config", "head", "rates", "device", "seconds", "timeout", "output"}),
+    ],
 )
 def test_every_argument_is_described(workspace: Path, launch_file: str, expected: set[str]) -> None:
     shown = run_sourced(workspace, ["ros2", "launch", NAME, launch_file, "--show-args"])
@@ -76,6 +80,20 @@ def test_names_a_config_that_is_missing(workspace: Path) -> None:
     assert process.returncode == 1
     assert "config:=/nowhere/robot.yaml is not a file" in output
     assert "process started" not in output
+
+
+@needs_launch
+def test_the_replay_benchmark_ends_the_launch_and_its_failure_is_the_launch_s(workspace: Path) -> None:
+    command = ["ros2", "launch", NAME, "replay_benchmark.launch.py", "bag:=/nowhere/bag", "rates:=2.0,0.0"]
+    with start_sourced(workspace, command) as process:
+        try:
+            output, _ = process.communicate(timeout=WAIT)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "replay /nowhere/bag --live --output replay_output --rate 2.0 0.0" in output
+    assert "/nowhere/bag does not exist" in output
+    assert "the replay benchmark failed with exit code 2" in output
 
 
 @needs_launch

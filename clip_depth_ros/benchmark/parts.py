@@ -20,13 +20,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from clip_depth_ros.benchmark.memory import MEBIBYTE, peak_growth, status_bytes
 from clip_depth_ros.benchmark.report import Outcome, Table, draw_bars
 from clip_depth_ros.benchmark.turns import Spread, take_turns
 from clip_depth_ros.benchmark.ways import Choice, digits_of, estimator_of, from_host, set_up
 from clip_depth_ros.benchmark.weights import load_weights, picture
 from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.depth.network import DepthNetwork
+from clip_depth_ros.memory import MEBIBYTE, peak_growth, status_bytes
 from clip_depth_ros.sizes import parse_size
 
 WHOLE = "the estimator's own run"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_depth_ros.benchmark.turns import machine, write_report
-from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import replacing
 
 if TYPE_CHECKING:
@@ -50,20 +48,6 @@ class Outcome:
     tables: Sequence[Table]
     draw: Callable[[Figure], None]
     remarks: Sequence[str] = field(default_factory=tuple)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the output folder before anything is measured.
-
-    Raises:
-        BadInput: it cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"--output {folder} cannot be made ({error.strerror}): choose another folder.") from error
-    if not os.access(folder, os.W_OK):
-        raise BadInput(f"--output {folder} cannot be written: choose another folder.")
 
 
 def write_outcome(arguments: argparse.Namespace, outcome: Outcome, load: float) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clip_depth_ros.benchmark.weights import node_config
 from clip_depth_ros.depth.loading import pick_device
-from clip_depth_ros.replay.demo import node_command, node_environment, signals_as_exceptions
+from clip_depth_ros.replay.node_command import node_command, node_environment, signals_as_exceptions
 from clip_depth_ros.replay.node_process import NodeProcess
 from clip_depth_ros.sizes import parse_size
 

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
-from clip_depth_ros.benchmark.memory import MEBIBYTE, status_bytes
 from clip_depth_ros.benchmark.report import Curve, Outcome, Table, draw_curves
 from clip_depth_ros.benchmark.sessions import node_session, say
+from clip_depth_ros.memory import MEBIBYTE, status_bytes
 from clip_depth_ros.replay.node_process import NodeProcess
 
 _DEPTH = "depth/image"

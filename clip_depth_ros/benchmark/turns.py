@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from clip_depth_ros.benchmark.hardware import hardware, versions
 from clip_depth_ros.files import replacing
+from clip_depth_ros.hardware import hardware, versions
 
 _NO_SETTINGS = ("command", "run")  # of the command line itself
 

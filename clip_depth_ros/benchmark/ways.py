@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_depth_ros.benchmark.hardware import cpu_features
 from clip_depth_ros.benchmark.report import Table
 from clip_depth_ros.benchmark.turns import Spread, take_turns
 from clip_depth_ros.benchmark.weights import Weights
@@ -19,6 +18,7 @@ from clip_depth_ros.depth.estimator import DepthEstimator
 from clip_depth_ros.depth.loading import pick_device
 from clip_depth_ros.depth.network import Plan
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.hardware import cpu_features
 
 REFERENCE = "plain PyTorch"
 _NARROW = ("avx512_bf16", "amx_bf16", "bf16")  # CPU features without which bf16 is emulated

@@ -24,9 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
         BadInput: an option, weights or an output folder that cannot be used, or a package that is not installed.
     """
     check(arguments)
-    from clip_depth_ros.benchmark.report import make_folder, write_outcome
+    from clip_depth_ros.benchmark.report import write_outcome
+    from clip_depth_ros.files import writable_folder
 
-    make_folder(arguments.output)
+    writable_folder(arguments.output)
     load, _, _ = os.getloadavg()
     outcome = importlib.import_module(PARTS[arguments.part].module).measure(arguments)
     if outcome is None:

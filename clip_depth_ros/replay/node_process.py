@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,16 +24,21 @@ class NodeProcess:
         command: program and arguments.
         environment: its whole environment.
         log: file that takes its stdout and stderr; replaced.
+
+    Attributes:
+        started: when it was started (``time.monotonic`` seconds); NaN before.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._command = list(command)
         self._environment = dict(environment)
         self.log = log
+        self.started = float("nan")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> NodeProcess:
         with self.log.open("wb") as sink:
+            self.started = time.monotonic()
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,

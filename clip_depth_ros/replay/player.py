@@ -113,7 +113,12 @@ class BagPlayer:
         """Publishes one message now."""
         self._publishers[message.topic].publish(message.data)
 
-    def play(self, before_publish: Callable[[BagMessage], None] | None = None) -> int:
+    def play(
+        self,
+        before_publish: Callable[[BagMessage], None] | None = None,
+        messages: Iterable[BagMessage] | None = None,
+        rate: float | None = None,
+    ) -> int:
         """Plays the bag once, from its first message to its last or to :meth:`stop`.
 
         When publishing falls behind the pace nothing is skipped: the rest follows as fast as it goes until it has
@@ -121,18 +126,22 @@ class BagPlayer:
 
         Args:
             before_publish: called with each message just before it is published, for measuring.
+            messages: what to play instead of the whole bag: messages of its played topics, taken one by one as they
+                are due.
+            rate: the pace of this time; None keeps the player's.
 
         Returns:
             How many messages were published.
         """
         count = 0
         origin: tuple[float, int] | None = None
-        for message in self._reader.messages(self._publishers):
-            recorded = self._recorded(message) if self._rate > 0.0 else None
+        pace = self._rate if rate is None else rate
+        for message in self._reader.messages(self._publishers) if messages is None else messages:
+            recorded = self._recorded(message) if pace > 0.0 else None
             if recorded is not None:
                 if origin is None:
                     origin = (time.monotonic(), recorded)
-                due = origin[0] + (recorded - origin[1]) / 1e9 / self._rate
+                due = origin[0] + (recorded - origin[1]) / 1e9 / pace
                 self._stop.wait(max(0.0, due - time.monotonic()))
             if self._stop.is_set():
                 break

@@ -47,6 +47,10 @@ class BagReader:
     Args:
         path: the folder or file.
 
+    Attributes:
+        warnings: sentences about what is unusual or was not read; more may come while messages are read.
+        damage: those of them about a file that is cut off or damaged.
+
     Raises:
         BadInput: it does not exist, is no bag, or no message in it can be read.
     """
@@ -54,6 +58,7 @@ class BagReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
+        self.damage: list[str] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._storages: list[Storage] = []
         try:
@@ -141,6 +146,11 @@ class BagReader:
         if sentence not in self.warnings:  # messages may be read several times
             self.warnings.append(sentence)
 
+    def _lose(self, sentence: str) -> None:
+        self._warn(sentence)
+        if sentence not in self.damage:
+            self.damage.append(sentence)
+
     def _register(self, store: Typestore, name: str, encoding: str, text: str) -> None:
         try:
             types = get_types_from_idl(text) if encoding == "ros2idl" else get_types_from_msg(text, name)
@@ -154,7 +164,11 @@ class BagReader:
             return [self.path]
         if not self.path.is_dir():
             raise BadInput(f"{self.path} does not exist: give a bag folder, or a .mcap, .db3 or .bag file.")
-        found = sorted((file for file in self.path.iterdir() if _BAG_FILE.search(file.name)), key=_natural_order)
+        try:
+            inside = [file for file in self.path.iterdir() if _BAG_FILE.search(file.name) and file.is_file()]
+        except OSError as error:
+            raise BadInput(f"{self.path} cannot be read ({error.strerror}): look at its permissions.") from error
+        found = sorted(inside, key=_natural_order)
         listed = self._listed()
         absent = [name for name in listed if not (self.path / name).is_file()]
         if absent:
@@ -174,24 +188,35 @@ class BagReader:
         try:
             content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
             # Old recorders wrote the folder's name into each path.
-            return [Path(str(name)).name for name in content["rosbag2_bagfile_information"]["relative_file_paths"]]
-        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+            paths = content["rosbag2_bagfile_information"]["relative_file_paths"]
+            return list(dict.fromkeys(Path(str(name)).name for name in paths))
+        except (yaml.YAMLError, KeyError, TypeError, OSError, UnicodeDecodeError) as error:
             self._warn(f"{metadata} is damaged ({type(error).__name__}): all bag files beside it are read.")
             return []
 
     def _open(self, path: Path) -> Storage:
-        with path.open("rb") as stream:
-            start = stream.read(16)
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(16)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror}): look at its permissions.") from error
         if start.startswith(ZSTD_MAGIC):
-            return self._open(self._unpack(path))
+            return self._open_unpacked(path)
         if start.startswith(MCAP_MAGIC):
-            return McapStorage(path, self._warn)
+            return McapStorage(path, self._warn, self._lose)
         if start.startswith(SQLITE_MAGIC):
-            return SqliteStorage(path, self._warn)
+            return SqliteStorage(path, self._warn, self._lose)
         if start.startswith(ROS1_MAGIC):
-            return Ros1Storage(path, self._warn)
+            return Ros1Storage(path, self._warn, self._lose)
         what = "is empty" if not start else "is not a bag"
         raise BadInput(f"{path} {what}: give a bag folder, or a .mcap, .db3 or .bag file.")
+
+    def _open_unpacked(self, path: Path) -> Storage:
+        unpacked = self._unpack(path)
+        try:
+            return self._open(unpacked)
+        except BadInput as error:  # the user knows nothing of that file
+            raise BadInput(str(error).replace(str(unpacked), str(path))) from error
 
     def _unpack(self, path: Path) -> Path:
         """Decompresses a whole file (per-file zstd) to a temporary folder."""

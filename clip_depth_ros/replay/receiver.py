@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -49,6 +50,14 @@ class Spool:
     def __len__(self) -> int:
         return len(self._index)
 
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
         """Removes the file."""
         self._file.close()
@@ -61,16 +70,24 @@ class ResultReceiver:
         node: whose subscriptions they are; its executor calls them.
         topics: topic -> message type (``package/msg/Name``, first field a header).
         spool: takes the messages, with their arrival on the system clock (nanoseconds).
-        on_stamp: called with topic and header stamp (nanoseconds) as soon as a message arrives.
+        on_stamp: called with topic and header stamp (nanoseconds) as soon as a message arrives. Where it returns False
+            the message is neither counted nor spooled.
+        spools: asked with topic and header stamp whether to spool a message that counts; None spools all.
 
     Attributes:
         failure: why a message could not be put aside (the disk is full), None when all were.
     """
 
     def __init__(
-        self, node: Node, topics: Mapping[str, str], spool: Spool, on_stamp: Callable[[str, int], None]
+        self,
+        node: Node,
+        topics: Mapping[str, str],
+        spool: Spool,
+        on_stamp: Callable[[str, int], bool | None],
+        spools: Callable[[str, int], bool] | None = None,
     ) -> None:
         self._spool = spool
+        self._spools = spools
         self._on_stamp = on_stamp
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -85,18 +102,23 @@ class ResultReceiver:
         with self._lock:
             return dict(self._counts)
 
-    def restart(self) -> None:
-        """Forgets what came so far."""
+    def restart(self, clear_spool: bool = True) -> None:
+        """Forgets how much came so far, and what was spooled, too, if asked to."""
         with self._lock:
             self._counts.clear()
-            self._spool.clear()
+            if clear_spool:
+                self._spool.clear()
 
     def _callback(self, topic: str, kind: str) -> Callable[[bytes], None]:
         def receive(data: bytes) -> None:
             arrival_ns = time.time_ns()
-            self._on_stamp(topic, header_stamp_ns(data))
+            stamp_ns = header_stamp_ns(data)
+            if self._on_stamp(topic, stamp_ns) is False:
+                return
             with self._lock:
                 self._counts[topic] += 1
+                if self._spools is not None and not self._spools(topic, stamp_ns):
+                    return
                 try:
                     self._spool.add(topic, kind, arrival_ns, data)
                 except OSError as error:  # raised here it would only end the executor's thread

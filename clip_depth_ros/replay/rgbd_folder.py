@@ -1,10 +1,9 @@
-"""A folder of pictures with depth and calibration, as public RGB-D data sets are laid out."""
+"""Pictures with depth, calibration and poses, as public RGB-D data sets come; where they lie, rgbd_layouts finds."""
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,36 +15,46 @@ from clip_depth_ros.errors import BadInput
 if TYPE_CHECKING:
     from clip_depth_ros.depth.camera import CameraModel
 
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-_DEPTHS = frozenset({".png", ".tif", ".tiff", ".npy"})
-_KIND_WORDS = re.compile(r"[._-]?(rgb|colou?r|image|depth)", re.IGNORECASE)
-_MILLIMETRES = 1000.0
+_SAME_PIXEL = 0.5  # depth whose pixels are off by less than this belongs to the picture's as it is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RgbdFolder:
-    """Pictures, the depth that belongs to each, and their camera.
+    """Pictures, the depth that belongs to each, their camera, and where it was.
 
     Attributes:
         pictures: colour files in order.
-        depths: the depth file of each picture, or empty.
-        camera: their calibration, or None.
+        depths: the depth file of each picture, None for a picture without; or empty.
+        camera: the pictures' calibration, or None.
         depth_scale: units a metre of 16-bit depth files.
+        depth_intrinsics: ``(3, 3)`` float64, K of the depth files in pixels, where they are a camera's of its own
+            (beside the pictures' camera, looking the same way); None where depth pixels are the pictures'.
+        stamps_ns: when each picture was taken (nanoseconds, rising); empty where unknown.
+        depth_stamps_ns: the same of each picture's depth; empty where unknown or the same.
+        poses: camera-to-world ``(4, 4)`` at each picture, None for a picture without; or empty.
+        notes: sentences about what was chosen and left out.
     """
 
     pictures: tuple[Path, ...]
-    depths: tuple[Path, ...]
+    depths: tuple[Path | None, ...]
     camera: CameraModel | None
     depth_scale: float
+    depth_intrinsics: np.ndarray | None = None
+    stamps_ns: tuple[int, ...] = ()
+    depth_stamps_ns: tuple[int | None, ...] = ()
+    poses: tuple[np.ndarray | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def find(
         cls,
-        folder: Path | str,
+        folder: Path | str | None,
         *,
         rgb: Path | str | None = None,
         depth: Path | str | None = None,
         intrinsics: Path | str | None = None,
+        depth_intrinsics: Path | str | None = None,
+        poses: Path | str | None = None,
         depth_scale: float | None = None,
     ) -> RgbdFolder:
         """Finds what a folder holds; arguments as those of :func:`clip_depth_ros.replay.make_bag.make_bag`.
@@ -53,19 +62,15 @@ class RgbdFolder:
         Raises:
             BadInput: something named or needed is missing, or pictures and depths cannot be paired.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise BadInput(f"{folder} is not a folder: give one that holds rgb/, depth/ and intrinsics.json.")
-        rgb_folder = Path(rgb) if rgb else (folder / "rgb" if (folder / "rgb").is_dir() else folder)
-        pictures = _files(rgb_folder, _PICTURES, "pictures")
-        depths: tuple[Path, ...] = ()
-        if depth or (folder / "depth").is_dir():
-            depths = _paired(pictures, _files(Path(depth) if depth else folder / "depth", _DEPTHS, "depth pictures"))
-        camera, scale = _calibration(folder, Path(intrinsics) if intrinsics else None, pictures[0])
-        scale = depth_scale if depth_scale is not None else scale
-        if not scale > 0.0:
-            raise BadInput(f"The depth scale is {scale} units a metre: give a number above 0.")
-        return cls(pictures, depths, camera, scale)
+        from clip_depth_ros.replay.rgbd_layouts import Given, find
+
+        def path(value: Path | str | None) -> Path | None:
+            return Path(value) if value is not None else None
+
+        return find(
+            path(folder),
+            Given(path(rgb), path(depth), path(intrinsics), path(depth_intrinsics), path(poses), depth_scale),
+        )
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -77,7 +82,7 @@ class RgbdFolder:
             BadInput: a file cannot be read, or sizes differ.
         """
         path = self.pictures[index]
-        picture = _read_picture(path)
+        picture = read_picture(path)
         height, width = picture.shape[:2]
         camera = self.camera
         if camera is not None and (camera.width, camera.height) != (width, height):
@@ -85,15 +90,63 @@ class RgbdFolder:
                 f"{path} is {width}x{height}, but its calibration is for {camera.width}x{camera.height}: "
                 f"give the calibration of these pictures."
             )
-        if not self.depths:
+        file = self.depths[index] if self.depths else None
+        if file is None:
             return picture, None
-        depth = read_depth(self.depths[index], self.depth_scale)
+        depth = read_depth(file, self.depth_scale)
+        if self.depth_intrinsics is not None:
+            return picture, self._registered(depth, file)
         if depth.shape != (height, width):
             raise BadInput(
-                f"{self.depths[index]} is {depth.shape[1]}x{depth.shape[0]}, but {path.name} is {width}x{height}: "
-                f"depth must be registered to the picture."
+                f"{file} is {depth.shape[1]}x{depth.shape[0]}, but {path.name} is {width}x{height}: "
+                f"depth must be registered to the picture, or come with the intrinsics of both."
             )
         return picture, depth
+
+    def _registered(self, depth: np.ndarray, file: Path) -> np.ndarray:
+        """Returns what a depth picture of its own pixels says at each of the picture's: the nearest reading.
+
+        Depth along z is the same seen from the same place in the same direction, so values stay as they are.
+        """
+        columns, rows = self._depth_pixels
+        height, width = depth.shape
+        k = self.depth_intrinsics
+        assert k is not None
+        if not (0 < k[0, 2] < width and 0 < k[1, 2] < height):
+            raise BadInput(
+                f"{file} is {width}x{height}, but its intrinsics have the principal point ({k[0, 2]:g}, {k[1, 2]:g}): "
+                "give those of depth pictures of this size."
+            )
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        registered = np.full(inside.shape, np.nan, np.float32)
+        registered[inside] = depth[rows[inside], columns[inside]]
+        return registered
+
+    @cached_property
+    def _depth_coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) float32 columns and rows of the depth picture that the picture's pixels see; NaN where none."""
+        assert self.camera is not None
+        assert self.depth_intrinsics is not None
+        rays, k = self.camera.rays(), self.depth_intrinsics
+        return rays[..., 0] * k[0, 0] + k[0, 2], rays[..., 1] * k[1, 1] + k[1, 2]
+
+    @cached_property
+    def _depth_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest whole columns and rows, int32, -1 where none."""
+        columns, rows = (
+            np.rint(np.nan_to_num(values, nan=-1).clip(-1, 2**20)).astype(np.int32)
+            for values in self._depth_coordinates
+        )
+        return columns, rows
+
+    @property
+    def depth_is_aligned(self) -> bool:
+        """Whether a depth picture of the pictures' size and with ``depth_intrinsics`` has the pictures' pixels."""
+        columns, rows = self._depth_coordinates
+        height, width = columns.shape
+        across = np.abs(columns - np.arange(width, dtype=np.float32))
+        down = np.abs(rows - np.arange(height, dtype=np.float32)[:, None])
+        return bool(max(np.nanmax(across), np.nanmax(down)) < _SAME_PIXEL)
 
 
 def read_depth(path: Path, scale: float) -> np.ndarray:
@@ -123,72 +176,9 @@ def read_depth(path: Path, scale: float) -> np.ndarray:
     return depth
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
+    """Returns a picture as (H, W, 3) uint8 RGB; BadInput where it cannot be read."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise BadInput(f"{path} cannot be read as a picture: it is damaged, or of another format.")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
-def _files(folder: Path, suffixes: frozenset[str], what: str) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder: it should hold the {what}.")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
-    if not files:
-        raise BadInput(f"{folder} holds no {what} ({', '.join(sorted(suffixes))}).")
-    return tuple(sorted(files, key=_natural_order))
-
-
-def _paired(pictures: tuple[Path, ...], depths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Returns the depth file of each picture: by name where the names agree, else by order."""
-    by_key = {_key(path): path for path in depths}
-    keys = [_key(path) for path in pictures]
-    matched = [key for key in keys if key in by_key]
-    if len(matched) == len(pictures) == len(depths):
-        return tuple(by_key[key] for key in keys)
-    if len(pictures) != len(depths):
-        raise BadInput(
-            f"{pictures[0].parent} holds {len(pictures)} pictures, but {depths[0].parent} holds {len(depths)} depth "
-            f"pictures: each picture needs one."
-        )
-    if matched:
-        lonely = next(path for path in pictures if _key(path) not in by_key)
-        raise BadInput(
-            f"{lonely} has no depth picture of its name in {depths[0].parent}, though others have: rename it."
-        )
-    return depths
-
-
-def _key(path: Path) -> str:
-    return _KIND_WORDS.sub("", path.stem).lower()
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
-
-
-def _calibration(folder: Path, given: Path | None, picture: Path) -> tuple[CameraModel | None, float]:
-    """Returns the camera and the depth scale (units a metre)."""
-    names = ("intrinsics.json", "camera_info.yaml")
-    path = given or next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        return None, _MILLIMETRES
-    if not path.is_file():
-        raise BadInput(f"{path} does not exist: give an intrinsics.json, or camera_info_manager's YAML.")
-    from clip_depth_ros.depth.camera import CameraModel
-
-    if path.suffix.lower() != ".json":
-        return CameraModel.from_yaml(path), _MILLIMETRES
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        fx, fy, cx, cy = (float(content[name]) for name in ("fx", "fy", "cx", "cy"))
-        scale = float(content.get("depth_scale_units_per_metre", _MILLIMETRES))
-        size = (int(content["width"]), int(content["height"])) if "width" in content and "height" in content else None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"{path} is not an intrinsics file ({type(error).__name__}: {error}): it needs fx, fy, cx, cy in pixels."
-        ) from error
-    if size is None:
-        height, width = _read_picture(picture).shape[:2]
-        size = (width, height)
-    return CameraModel.pinhole(*size, fx, fy, cx, cy), scale

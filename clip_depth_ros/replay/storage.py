@@ -18,6 +18,8 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.replay.messages import BagMessage, Definition, TopicInfo, normalise_type
 
+Tell = Callable[[str], None]
+
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MCAP_MAGIC = b"\x89MCAP"
 SQLITE_MAGIC = b"SQLite format 3\x00"
@@ -65,12 +67,13 @@ class McapStorage:
 
     Args:
         path: the file.
-        warn: is told, in one sentence, what could not be read.
+        warn: is told, in one sentence, what is unusual.
+        lost: is told, in one sentence, what is damaged and cannot be read.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, warn: Tell, lost: Tell) -> None:
         self._path = path
-        self._warn = warn
+        self._warn, self._tell_lost = warn, lost
         self._indexed = False
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
@@ -97,7 +100,7 @@ class McapStorage:
             try:
                 data = decompressed(record.data)
             except zstandard.ZstdError as error:
-                self._warn(
+                self._tell_lost(
                     f"{self._path.name}: a message on {channel.topic} at {record.log_time} ns is damaged ({error})."
                 )
                 continue
@@ -132,7 +135,7 @@ class McapStorage:
         self.start_ns, self.end_ns = (min(times), max(times)) if times else (0, -1)
         if damage:
             seconds = (self.end_ns - self.start_ns) / 1e9 if times else 0.0
-            self._warn(
+            self._tell_lost(
                 f"{self._path.name} is cut off or damaged {damage[0]}: "
                 f"{len(times)} messages, {seconds:.3f} s of recording, come before that."
             )
@@ -161,7 +164,9 @@ class McapStorage:
                 for _, _, message in make_reader(stream).iter_messages(topics=topics):
                     yield message
             except _DAMAGE as error:
-                self._warn(f"{self._path.name} holds a damaged chunk: reading ended there ({type(error).__name__}).")
+                self._tell_lost(
+                    f"{self._path.name} holds a damaged chunk: reading ended there ({type(error).__name__})."
+                )
 
     def _streamed_records(self, on_damage: Callable[[str], None] | None = None) -> Iterator[Message]:
         """Yields every message in the file's order; damage ends it quietly, unless somebody wants to know."""
@@ -191,15 +196,16 @@ class SqliteStorage:
 
     Args:
         path: the file.
-        warn: is told, in one sentence, what could not be read.
+        warn: is told, in one sentence, what is unusual.
+        lost: is told, in one sentence, what is damaged and cannot be read.
 
     Raises:
         BadInput: it is a database, but no bag.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, warn: Tell, lost: Tell) -> None:
         self._path = path
-        self._warn = warn
+        self._tell_lost = lost
         self._lost = f"{path.name} is damaged: some messages in it are lost."
         # A recording that was interrupted keeps its newest messages in a "-wal" file, which "immutable" would not read.
         journal = path.with_name(path.name + "-wal")
@@ -218,12 +224,12 @@ class SqliteStorage:
         try:
             for topic_id, time_ns, data in self._connection.execute(query, wanted):
                 if time_ns is None or data is None:
-                    self._warn(self._lost)
+                    self._tell_lost(self._lost)
                     continue
                 topic = self._by_id[topic_id]
                 yield BagMessage(topic.name, topic.type, time_ns, decompressed(data))
         except (sqlite3.Error, zstandard.ZstdError) as error:
-            self._warn(f"{self._path.name} is damaged: reading ended there ({error}).")
+            self._tell_lost(f"{self._path.name} is damaged: reading ended there ({error}).")
 
     def close(self) -> None:
         """Closes the database."""
@@ -237,7 +243,7 @@ class SqliteStorage:
             "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
         ):
             if None in (topic_id, first):  # a damaged page reads as rows of nothing
-                self._warn(self._lost)
+                self._tell_lost(self._lost)
                 continue
             counts[topic_id] = count
             times += [first, last]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rosbags.typesys.store import Typestore
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.replay.messages import BagMessage, Definition, TopicInfo, normalise_type
+from clip_depth_ros.replay.storage import Tell
 
 _HEADER = "std_msgs/msg/Header"  # ROS 1's has a `seq` more, which rosbags leaves out by itself
 
@@ -27,15 +28,16 @@ class Ros1Storage:
 
     Args:
         path: the file.
-        warn: is told, in one sentence, what could not be read.
+        warn: is told, in one sentence, what is left out.
+        lost: is told, in one sentence, what is damaged and cannot be read.
 
     Raises:
         BadInput: the bag is damaged, encrypted or was never indexed.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, warn: Tell, lost: Tell) -> None:
         self._path = path
-        self._warn = warn
+        self._warn, self._tell_lost = warn, lost
         self._reader = Reader(path)
         try:
             self._reader.open()
@@ -63,7 +65,7 @@ class Ros1Storage:
                 data = bytes(self._typestore.ros1_to_cdr(raw, connection.msgtype))
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, data)
         except (ReaderError, SerdeError, ValueError) as error:
-            self._warn(f"{self._path.name} is damaged: reading ended there ({error}).")
+            self._tell_lost(f"{self._path.name} is damaged: reading ended there ({error}).")
 
     def close(self) -> None:
         """Closes the file."""

@@ -8,12 +8,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Connection
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.replay.messages import normalise_type
+
+_ENDLESS = QosTime(9_223_372_036, 854_775_807)  # how rmw writes "no limit"
+# Who looks up transforms asks for those sent before; a player that offers less is not heard.
+_LATCHED = Qos(
+    history=QosHistory.KEEP_LAST,
+    depth=100,
+    reliability=QosReliability.RELIABLE,
+    durability=QosDurability.TRANSIENT_LOCAL,
+    deadline=_ENDLESS,
+    lifespan=_ENDLESS,
+    liveliness=QosLiveliness.AUTOMATIC,
+    liveliness_lease_duration=_ENDLESS,
+    avoid_ros_namespace_conventions=False,
+)
 
 
 class BagWriter:
@@ -132,5 +154,10 @@ class BagWriter:
     def _connect(self, topic: str, message_type: str) -> Connection:
         if message_type not in self.typestore.fielddefs:
             raise BadInput(f"{topic} is a {message_type}, which ROS 2's common interfaces do not have: leave it out.")
-        self._connections[topic] = self._writer.add_connection(topic, message_type, typestore=self.typestore)
+        self._connections[topic] = self._writer.add_connection(
+            topic,
+            message_type,
+            typestore=self.typestore,
+            offered_qos_profiles=[_LATCHED] if topic.rpartition("/")[2] == "tf_static" else [],
+        )
         return self._connections[topic]

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clip_depth_ros.benchmark.memory import peak_growth, status_bytes
 from clip_depth_ros.benchmark.parts import WHOLE, flop, network_of, own_seconds, shares, stages_of
 from clip_depth_ros.benchmark.ways import Choice, estimator_of
 from clip_depth_ros.benchmark.weights import Weights, picture, tiny_network
 from clip_depth_ros.depth.estimator import DepthEstimator
+from clip_depth_ros.memory import peak_growth, status_bytes
 
 CPU = torch.device("cpu")
 UPSAMPLING = "space_clip: to the picture's size"

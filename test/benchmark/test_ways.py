@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from clip_depth_ros.benchmark.hardware import cpu_features, hardware
 from clip_depth_ros.benchmark.reference import PlainNetwork
 from clip_depth_ros.benchmark.ways import (
     Choice,
@@ -24,6 +23,7 @@ from clip_depth_ros.benchmark.weights import Weights, picture, tiny_network
 from clip_depth_ros.depth.acceleration import Eager
 from clip_depth_ros.depth.config import ACCELERATIONS, PRECISIONS
 from clip_depth_ros.depth.encoder_config import OPENAI_MEAN
+from clip_depth_ros.hardware import cpu_features, hardware
 
 CPU = torch.device("cpu")
 FP32 = Choice("fp32", "eager")

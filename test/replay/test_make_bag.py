@@ -8,13 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rgbd_data import DEPTH_STAMPS, STAMPS, write_scannet, write_trajectory, write_tum
 
+from clip_depth_ros.cli import main
 from clip_depth_ros.commands import make_bag as command
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.replay.depth_image import depth_metres
+from clip_depth_ros.replay.ground_truth.pairing import pair
+from clip_depth_ros.replay.ground_truth.plan import DEPTH_TOLERANCE_S
 from clip_depth_ros.replay.make_bag import make_bag
 from clip_depth_ros.replay.messages import header_stamp_ns
 from clip_depth_ros.replay.reader import BagReader
+from clip_depth_ros.replay.rgbd_folder import RgbdFolder
 
 REAL_FOLDERS = (
     "rgbd_hololens_rooms",
@@ -54,7 +59,8 @@ def folder(tmp_path) -> Path:
 def _content(bag: Path):
     with BagReader(bag) as reader:
         return {name: [reader.decode(one) for one in reader.messages([name])] for name in reader.topics}, [
-            (one.topic, one.time_ns, header_stamp_ns(one.data)) for one in reader.messages()
+            (one.topic, one.time_ns, 0 if one.topic == "/tf" else header_stamp_ns(one.data))
+            for one in reader.messages()
         ]
 
 
@@ -71,7 +77,9 @@ def test_real_folder_into_a_bag_and_back(shared_real, tmp_path, name, encoding):
     intrinsics = json.loads((source / "intrinsics.json").read_text())
     topics, times = _content(tmp_path / "bag")
     assert made.frames == len(pictures)
-    assert set(made.topics) == set(topics) == {"/camera/image", "/camera/camera_info", "/camera/depth/image"}
+    poses = {"/tf"} if name in ("rgbd_hololens_rooms", "rgbd_sun3d_cubicles_1") else set()
+    assert set(made.topics) == set(topics) == poses | {"/camera/image", "/camera/camera_info", "/camera/depth/image"}
+    assert made.notes == ()
     for index, picture in enumerate(pictures):
         image, depth = topics["/camera/image"][index], topics["/camera/depth/image"][index]
         np.testing.assert_array_equal(image.data.reshape(image.height, image.width, 3), _rgb(picture))
@@ -91,7 +99,29 @@ def test_real_folder_into_a_bag_and_back(shared_real, tmp_path, name, encoding):
     np.testing.assert_allclose(info.p.reshape(3, 4)[:, :3].reshape(-1), info.k)
     stamps = [stamp for topic, _, stamp in times if topic == "/camera/image"]
     np.testing.assert_allclose(np.diff(stamps), 1e9 / 30, atol=1)
-    assert all(time == stamp for _, time, stamp in times)
+    assert all(time == stamp for topic, time, stamp in times if topic != "/tf")
+    if poses:
+        _check_transforms(source, topics, [time for topic, time, _ in times if topic == "/tf"])
+
+
+def _check_transforms(source: Path, topics: dict, times: list[int]) -> None:
+    """Compares /tf with the files, read here by hand."""
+    if (source / "pose").is_dir():
+        matrices = [np.loadtxt(path) for path in sorted((source / "pose").iterdir())]
+    else:
+        rows = (line.split()[1:] for line in (source / "poses_selected.txt").read_text().splitlines())
+        matrices = [np.array(row, np.float64).reshape(4, 4) for row in rows]
+    assert len(matrices) == len(topics["/tf"]) == len(topics["/camera/image"])
+    for matrix, message, picture, time in zip(matrices, topics["/tf"], topics["/camera/image"], times, strict=True):
+        (one,) = message.transforms
+        assert (one.header.frame_id, one.child_frame_id) == ("map", "camera_optical_frame")
+        assert one.header.stamp == picture.header.stamp
+        assert time == one.header.stamp.sec * 10**9 + one.header.stamp.nanosec
+        place, q = one.transform.translation, one.transform.rotation
+        np.testing.assert_allclose([place.x, place.y, place.z], matrix[:3, 3])
+        # The third column of a quaternion's matrix: where the camera looks.
+        forward = [2 * (q.x * q.z + q.w * q.y), 2 * (q.y * q.z - q.w * q.x), 1 - 2 * (q.x**2 + q.y**2)]
+        np.testing.assert_allclose(forward, matrix[:3, 2], atol=1e-3)
 
 
 def test_frames_come_in_the_order_of_their_numbers_and_keep_their_pairs(folder, tmp_path):
@@ -170,6 +200,75 @@ def test_folders_can_be_named_one_by_one(folder, tmp_path):
     np.testing.assert_array_equal(found, raw)
 
 
+def test_real_stamps_are_kept_unless_a_rate_is_given(tmp_path):
+    root = write_tum(tmp_path / "tum")
+    write_trajectory(root / "groundtruth.txt")
+    (root / "intrinsics.json").write_text(json.dumps({"fx": 30, "fy": 30, "cx": 16, "cy": 12}))
+    made = make_bag(root, tmp_path / "real")
+    topics, times = _content(tmp_path / "real")
+    exact = [int(stamp.replace(".", "")) * 1000 for stamp in STAMPS]
+    for topic in ("/camera/image", "/camera/camera_info"):
+        assert [(time, stamp) for name, time, stamp in times if name == topic] == [(one, one) for one in exact]
+    assert [time for name, time, _ in times if name == "/tf"] == exact
+    found = [stamp for name, _, stamp in times if name == "/camera/depth/image"]
+    assert found == [int(stamp.replace(".", "")) * 1000 for stamp in DEPTH_STAMPS[:2]]
+    assert made.duration_s == pytest.approx(0.100022 * 3 / 2)
+    assert [message.data.view(np.uint16)[0] for message in topics["/camera/depth/image"]] == [1000, 2000]
+
+    make_bag(root, tmp_path / "even", 20.0)
+    times = _content(tmp_path / "even")[1]
+    expected = [1_700_000_000_000_000_000 + index * 50_000_000 for index in range(3)]
+    assert [stamp for name, _, stamp in times if name == "/camera/image"] == expected
+    assert [stamp for name, _, stamp in times if name == "/camera/depth/image"] == expected[:2]
+
+    make_bag(root, tmp_path / "moved", start_time_s=100.0)
+    times = _content(tmp_path / "moved")[1]
+    assert [stamp for name, _, stamp in times if name == "/camera/image"] == [
+        100 * 10**9 + stamp - exact[0] for stamp in exact
+    ]
+
+
+def test_made_bag_has_the_truth_that_the_replay_pairs(tmp_path):
+    """The pairing of make-bag and that of the replay agree, also where depth keeps stamps of its own."""
+    root = write_tum(tmp_path / "tum")
+    (root / "k.txt").write_text("30 30 16 12")
+    make_bag(root, tmp_path / "bag", intrinsics=root / "k.txt")
+    stamps = {}
+    for topic, _, stamp in _content(tmp_path / "bag")[1]:
+        stamps.setdefault(topic, []).append(stamp)
+    pairs = pair(np.array(stamps["/camera/image"]), np.array(stamps["/camera/depth/image"]), DEPTH_TOLERANCE_S)
+    assert (pairs.pictures.tolist(), pairs.partners.tolist()) == ([0, 1], [0, 1])
+
+
+def test_scannet_s_export_becomes_a_registered_bag(tmp_path, capsys):
+    write_scannet(tmp_path / "scene")
+    arguments = ["make-bag", str(tmp_path / "scene"), "-o", str(tmp_path / "bag"), "--depth-encoding", "32FC1"]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert "3 frames, 0.3 s, on /tf, /camera/camera_info, /camera/image, /camera/depth/image" in output.out
+    assert "1 poses are none" in output.err
+    assert "16x12 was put on the pictures' 32x24 pixels" in output.err
+    topics, times = _content(tmp_path / "bag")
+    assert (len(topics["/tf"]), len(topics["/camera/depth/image"])) == (2, 3)
+    stamps = [stamp for name, _, stamp in times if name == "/camera/image"]
+    assert [time for name, time, _ in times if name == "/tf"] == [stamps[0], stamps[2]]
+    source = RgbdFolder.find(tmp_path / "scene")
+    np.testing.assert_array_equal(depth_metres(topics["/camera/depth/image"][1]), source.load(1)[1])
+
+
+def test_the_command_takes_folders_instead_of_a_folder(folder, tmp_path, capsys):
+    words = ["make-bag", "--rgb", str(folder / "rgb"), "--depth", str(folder / "depth")]
+    words += ["--intrinsics", str(folder / "intrinsics.json"), "-o", str(tmp_path / "bag"), "--rate", "5"]
+    assert main(words) == 0
+    assert "3 frames, 0.6 s, on /camera/camera_info, /camera/image, /camera/depth/image" in capsys.readouterr().out
+    make_bag(folder, tmp_path / "same", 5.0)
+    with BagReader(tmp_path / "bag") as one, BagReader(tmp_path / "same") as other:
+        assert list(one.messages()) == list(other.messages())
+    assert main(["make-bag", "-o", str(tmp_path / "none")]) == 2
+    assert "name them with --rgb" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def _break(folder: Path, how: str) -> None:
     rgb, depth = folder / "rgb", folder / "depth"
     if how == "one depth less":
@@ -234,6 +333,14 @@ def test_bad_settings_are_bad_input(folder, tmp_path):
         make_bag(tmp_path / "absent", tmp_path / "bag")
     with pytest.raises(BadInput, match=r"other\.json does not exist"):
         make_bag(folder, tmp_path / "bag", intrinsics=folder / "other.json")
+    for start in (-1.0, float("nan"), 2.0**31):
+        with pytest.raises(BadInput, match="start time is"):
+            make_bag(folder, tmp_path / "bag", start_time_s=start)
+    with pytest.raises(BadInput, match="beyond the year 2038"):
+        make_bag(folder, tmp_path / "bag", 1e-9)
+    with pytest.raises(BadInput, match="is no ROS name"):
+        make_bag(folder, tmp_path / "bag", namespace="/my camera")
+    assert not (tmp_path / "bag").exists()
     make_bag(folder, tmp_path / "bag")
     with pytest.raises(BadInput, match="exists already"):
         make_bag(folder, tmp_path / "bag")

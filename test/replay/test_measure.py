@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import time
 
+import pytest
+
 from clip_depth_ros.replay.measure import StreamTimes
 
 
@@ -54,3 +56,34 @@ def test_images_that_share_a_stamp_are_each_counted(monkeypatch):
     found = times.measured()
     assert (found.sent, found.received, found.dropped, found.unexpected) == (2, 2, 0, 0)
     assert found.latency_max_s == 0.020
+
+
+def test_percentiles_and_jitter_against_numbers_by_hand(monkeypatch):
+    sent = [0, 100, 200, 300, 400]
+    received = [50, 170, 240, 390, 450]  # latencies 50, 70, 40, 90, 50 ms; their steps 20, 30, 50, 40
+    clock = iter([*sent, *received])
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock) * 1_000_000)
+    times = StreamTimes()
+    for stamp in range(5):
+        times.send(stamp)
+    for stamp in range(5):
+        times.receive(stamp)
+    found = times.measured()
+    assert found.latency_p50_s == 0.050
+    assert found.latency_p95_s == pytest.approx(0.070 + 0.8 * 0.020)  # 3.8 steps into the sorted five
+    assert found.jitter_p50_s == pytest.approx(0.035)
+    assert found.jitter_p99_s == pytest.approx(0.040 + 0.97 * 0.010)
+    assert times.answers == [(left * 1_000_000, came * 1_000_000) for left, came in zip(sent, received)]
+    assert (times.fastest_s, times.slowest_s) == (0.040, 0.090)
+    assert times.knows(4)
+    assert not times.knows(5)
+
+
+def test_one_answer_has_no_jitter():
+    times = StreamTimes()
+    times.send(1)
+    times.receive(1)
+    found = times.measured()
+    assert found.latency_p95_s == found.latency_max_s > 0
+    assert math.isnan(found.jitter_p50_s)
+    assert math.isnan(found.jitter_p99_s)

@@ -11,12 +11,12 @@ import numpy as np
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.messages.compressed import picture_size
 from clip_depth_ros.messages.images import MAXIMUM_PIXELS, decode_compressed, decode_image
+from clip_depth_ros.replay.cloud import cloud_points
 from clip_depth_ros.replay.depth_image import depth_metres
 from clip_depth_ros.replay.messages import COMPRESSED_IMAGE
 
 _PNG_START = b"\x89PNG"
 _DEPTH_HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, then A and B of the quantisation
-_FLOATS = {7: "f4", 8: "f8"}  # sensor_msgs/PointField
 
 
 def read_picture(message: Any, encoding: str = "") -> np.ndarray:
@@ -77,24 +77,5 @@ def read_points(message: Any) -> np.ndarray:
     Raises:
         BadInput: x, y and z are not float32 or float64, or the data are shorter than the header says.
     """
-    height, width, step = message.height, message.width, message.point_step
-    fields = {field.name: field for field in message.fields}
-    for name in "xyz":
-        kind = _FLOATS.get(fields[name].datatype) if name in fields else None
-        if kind is None or fields[name].offset + int(kind[1]) > step:
-            held = ", ".join(f"{field.name} (type {field.datatype})" for field in message.fields)
-            raise BadInput(f"A cloud has the fields {held}: it needs x, y and z as float32 or float64.")
-    row = width * step
-    row_step = message.row_step if height > 1 and message.row_step >= row else row  # some drivers leave it 0
-    if not width * height:
-        return np.zeros((0, 3))
-    data = np.frombuffer(message.data, np.uint8)
-    if data.size < row_step * (height - 1) + row:
-        raise BadInput(f"A cloud of {width}x{height} points of {step} bytes has {data.size} bytes only.")
-    order = ">" if message.is_bigendian else "<"
-    axes = [
-        np.ndarray((height, width), order + _FLOATS[fields[n].datatype], data, fields[n].offset, (row_step, step))
-        for n in "xyz"
-    ]
-    points = np.stack([axis.reshape(-1).astype(np.float64) for axis in axes], axis=1)
+    points = cloud_points(message)
     return points[np.isfinite(points).all(axis=1) & points.any(axis=1)]

@@ -54,13 +54,20 @@ def pair(pictures_ns: np.ndarray, partners_ns: np.ndarray, tolerance_s: float) -
     return Pairs(chosen, nearest[chosen], len(pictures_ns) - len(in_time), len(in_time) - len(chosen))
 
 
+def far_enough(time_ns: int, last_ns: int, every_s: float) -> bool:
+    """Returns whether a time is at least ``every_s`` seconds after the one taken before; 0 takes every time.
+
+    So is one before it: the clock was set back.
+    """
+    # Stamps jitter: a camera of 10 Hz thinned to 0.5 s must not fall to 0.6 s for a millisecond.
+    return not 0 <= time_ns - last_ns < round(every_s * 0.99e9)
+
+
 def spaced(times_ns: np.ndarray, every_s: float) -> np.ndarray:
     """Returns the numbers of times (rising) that are at least ``every_s`` seconds after the one taken before."""
     taken: list[int] = []
-    # Stamps jitter: a camera of 10 Hz thinned to 0.5 s must not fall to 0.6 s for a millisecond.
-    least = round(every_s * 0.99e9)
     for number, time in enumerate(times_ns):
-        if not taken or time - times_ns[taken[-1]] >= least:
+        if not taken or far_enough(time, times_ns[taken[-1]], every_s):
             taken.append(number)
     return np.array(taken, np.intp)
 

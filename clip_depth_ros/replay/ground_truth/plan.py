@@ -82,18 +82,19 @@ class Plan:
         return View(time_ns, width, height, _camera(self.cameras, time_ns, width, height))
 
 
-def make_plan(reader: BagReader, options: TruthOptions, needs_truth: bool = True) -> Plan:
+def make_plan(reader: BagReader, options: TruthOptions, truth: selection.TruthUse = "needed") -> Plan:
     """Looks a recording through and says what to take from it.
 
     Args:
         reader: the recording.
         options: what the user asked for.
-        needs_truth: whether a recording without depth images and point clouds is an error.
+        truth: whether a recording without depth images and point clouds is an error (``needed``), or will do
+            (``wanted``), or nobody looks for them (``unwanted``).
 
     Raises:
         BadInput: something that is needed is missing, or does not fit together.
     """
-    topics = selection.select(reader, options.image, options.depth, options.lidar, needs_truth)
+    topics = selection.select(reader, options.image, options.depth, options.lidar, truth)
     selection.require_pictures(reader, topics.image)
     info = camera_info_topic(reader, options.camera_info, selection.sibling_camera_info(reader, topics.image))
     beside_depth = "" if topics.lidar or not topics.truth else selection.sibling_camera_info(reader, topics.truth)
@@ -121,7 +122,7 @@ def make_plan(reader: BagReader, options: TruthOptions, needs_truth: bool = True
     frame = frame_name(picture.header.frame_id or (cameras.frame if cameras is not None else ""))
     shared = depth_info == info and not options.depth_camera_info  # what lies beside both is the pictures'
     depth_cameras = None if shared else _track(options.depth_camera_info, depth_info, known)
-    truth, how = _truth(reader, topics, options, known, frame, view, depth_cameras)
+    makes_depth, how = _truth(reader, topics, options, known, frame, view, depth_cameras)
     tolerance_s = _tolerance(known, topics, options)
     samples, counts = _samples(known, topics, options, tolerance_s)
     notes = [how, *counts, *notes]
@@ -129,7 +130,7 @@ def make_plan(reader: BagReader, options: TruthOptions, needs_truth: bool = True
         notes.append(f"{known.transforms.ignored} transforms were none (NaN, or a quaternion of length 0).")
     measured = len(known.stamps[topics.truth])
     return Plan(
-        topics, samples, cameras, options.encoding_override, truth, tolerance_s, (width, height), measured, notes
+        topics, samples, cameras, options.encoding_override, makes_depth, tolerance_s, (width, height), measured, notes
     )
 
 
@@ -255,9 +256,10 @@ def _samples(
         for number, partner in zip(pairs.pictures[kept].tolist(), pairs.partners[kept].tolist())
     ]
     what = "scan" if topics.lidar else "depth image"
+    thinned = f"; {len(samples)} of them were taken, at least {options.every:g} s apart" if options.every else ""
     counts = [
-        f"Of {len(images)} pictures and {len(truths)} {what}s, {len(pairs.pictures)} pairs lie within {tolerance:g} s; "
-        f"{len(samples)} of them were taken, at least {options.every:g} s apart."
+        f"Of {len(images)} pictures and {len(truths)} {what}s, {len(pairs.pictures)} pairs lie within {tolerance:g} s"
+        f"{thinned}."
     ]
     if pairs.lonely:
         counts.append(f"{pairs.lonely} pictures have no {what} in time.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.replay import topics
@@ -12,6 +12,8 @@ from clip_depth_ros.replay.messages import COMPRESSED_IMAGE, IMAGE, TopicInfo
 
 if TYPE_CHECKING:
     from clip_depth_ros.replay.reader import BagReader
+
+TruthUse = Literal["needed", "wanted", "unwanted"]
 
 _TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _TRANSPORT = re.compile(r"/(compressed|compressedDepth)$")
@@ -27,8 +29,10 @@ class Selection:
     lidar: bool
 
 
-def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "", needs_truth: bool = True) -> Selection:
-    """Returns the topics to read; what is not named is looked for. ``needs_truth``: none of depth is an error.
+def select(
+    reader: BagReader, image: str = "", depth: str = "", lidar: str = "", truth: TruthUse = "needed"
+) -> Selection:
+    """Returns the topics to read; what is not named is looked for. ``truth``: see ``make_plan``.
 
     A depth image is preferred to a cloud where there is one of each.
 
@@ -36,6 +40,8 @@ def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "",
         BadInput: a topic is absent or of another type, there is none, or several; the sentence lists what there is.
     """
     chosen = reader.require_topic("image", image)
+    if truth == "unwanted":
+        return Selection(chosen.name, "", False)
     if lidar:
         return Selection(chosen.name, reader.require_topic("points", lidar).name, True)
     if depth:
@@ -43,7 +49,7 @@ def select(reader: BagReader, image: str = "", depth: str = "", lidar: str = "",
     depths = depth_topics(reader)
     clouds = [] if depths else topics.candidates(reader, "points")
     if not depths and not clouds:
-        if not needs_truth:
+        if truth == "wanted":
             return Selection(chosen.name, "", False)
         raise BadInput(
             f"{reader.path} has no depth image and no point cloud to learn from: its topics are "

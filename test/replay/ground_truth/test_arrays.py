@@ -40,7 +40,7 @@ def test_an_empty_cloud():
 def test_clouds_that_cannot_be_read():
     short = cloud(START_NS, POINTS)
     short.data = short.data[:-10]
-    with pytest.raises(BadInput, match="6x1 points of 21 bytes has 116 bytes only"):
+    with pytest.raises(BadInput, match="6x1 points of 21 bytes in rows of 126 has 116 bytes only, not 126"):
         read_points(short)
     flat = cloud(START_NS, POINTS)
     flat.fields = flat.fields[:2]
