@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from networks import TINY, tiny_encoder, tiny_head
 from recordings import camera_messages, image, write_bag
 
 from clip_depth_ros import DepthEstimator
 from clip_depth_ros.cli import main
+from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.replay.conditions import AS_RECORDED
 from clip_depth_ros.replay.depth_image import depth_metres
 from clip_depth_ros.replay.frames import FrameSource
@@ -315,3 +319,74 @@ def test_a_recording_without_pictures_or_with_depth_of_another_shape_is_refused(
     assert code == 0
     assert report["runs"][0]["accuracy"] is None
     assert report["bag"]["truth_topic"] == ""
+
+
+def test_a_long_recording_takes_no_more_memory(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "long", camera_messages(2000, 96, 64))
+    weights = tmp_path / "tiny.safetensors"
+    save_checkpoint(weights, CheckpointMetadata(method="space_clip", encoder=TINY), tiny_head(), tiny_encoder())
+    config = tmp_path / "tiny.yaml"
+    parameters = {"weights": [str(weights)], "device": "cpu", "precision": "fp32"}
+    config.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}), encoding="utf-8")
+    command = [sys.executable, "-m", "clip_depth_ros.cli", "replay", str(bag), "--config", str(config)]
+    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    report = told(tmp_path / "out")
+    assert report["matching"]["matched"] == 2000
+    assert used.ru_maxrss < 1.5 * 2**20  # KiB
+    assert (tmp_path / "out" / "report.html").stat().st_size < 20 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("recording", "images"),
+    [
+        ("bag_soccer_rgb8_mislabelled", 2),
+        ("bag_svo_mono_camerainfo/tiny_svo.bag", 10),
+        ("bag_svo_mono_camerainfo/ros2_mcap", 10),
+    ],
+)
+def test_real_recordings_without_depth(
+    recording: str, images: int, shared_real: Path, config: Path, tmp_path: Path
+) -> None:
+    code, report = replay(shared_real / recording, tmp_path, config, "--degrade", "rain")
+    assert code == 0
+    assert [len(run["frames"]["t_s"]) for run in report["runs"]] == [images, images]
+    assert report["bag"]["truth_topic"] == ""
+    assert all(run["accuracy"] is None for run in report["runs"])
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["rgbd_hololens_rooms", "rgbd_open3d_tum_office", "rgbd_sun3d_cubicles_1", "rgbd_tum_fr2_desk_slambook"],
+)
+def test_a_real_rgb_d_folder_as_a_bag(folder: str, shared_real: Path, config: Path, tmp_path: Path) -> None:
+    assert main(["make-bag", str(shared_real / folder), "-o", str(tmp_path / "bag")]) == 0
+    code, report = replay(tmp_path / "bag", tmp_path / "out", config)
+    assert code == 0
+    images = len(list((shared_real / folder / "rgb").iterdir()))
+    assert report["matching"]["matched"] == report["matching"]["images"] == images
+    accuracy = report["runs"][0]["accuracy"]
+    assert accuracy["images"] == images
+    assert 0 < accuracy["metric"]["abs_rel"] < 1
+    assert accuracy["median_scaled"]["abs_rel"] < accuracy["metric"]["abs_rel"] + 0.05
+    assert sum(band["share"] for band in accuracy["bands"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("options", [[], ["--result-bag"]])
+def test_a_full_disk_is_one_sentence(options: list[str], rooms: Path, config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "clip_depth_ros.cli", "replay", str(rooms), "--config", str(config)]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "out"), *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # No file of this process may grow beyond 64 KiB, which ends its writing as a full disk does.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "out").glob("report.*"))
+    assert not list((tmp_path / "out").glob("*result_bag*"))

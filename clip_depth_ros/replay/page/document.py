@@ -32,8 +32,8 @@ def report_page(report: Mapping[str, Any], strip: Sequence[StripFrame]) -> str:
         ("accuracy", "Accuracy", accuracy_section(report)),
         ("time", "Over time", time_section(report)),
         ("speed", "Speed and latency", speed_section(report)),
-        ("recording", "Recording and matching", recording_section(report)),
-        ("settings", "Settings and provenance", join((provenance_section(report), glossary()))),
+        ("recording", "Recording", recording_section(report)),
+        ("settings", "Settings", join((provenance_section(report), glossary()))),
     )
     body = join((header(report), _top_bar(sections, runs), *(section(*one) for one in sections)))
     data = {"strip": payload(pictures), "runs": [run_key(run) for run in runs]}
