@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +34,7 @@ _CONFIG = "package://clip_depth_ros/config/demo.yaml"
 _BATCH = 4
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bag", type=Path, help="a recording; default: one made for this")
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("--size", default="480x640", help="their size, HEIGHTxWIDTH pixels (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each part (default %(default)s)")
     parser.add_argument("--config", default=_CONFIG, help="ROS parameter file (default: the demo model)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         bag = arguments.bag or _made(folder, arguments.frames, parse_size(arguments.size, "--size"))
@@ -56,6 +58,7 @@ def main() -> None:
     ratios = [read / run for read, run in zip(rates["reader"], rates["estimator"])]
     print(f"ratio: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
     print(f"peak memory of this process: {status_bytes('VmHWM') / MEBIBYTE:.0f} MiB")
+    return 0
 
 
 def _made(folder: Path, frames: int, size: tuple[int, int]) -> Path:
@@ -97,4 +100,4 @@ def _estimating(source: FrameSource, estimator: DepthEstimator) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from clip_depth_ros.errors import BadInput
-from clip_depth_ros.files import replacing, require_space
+from clip_depth_ros.files import replacing, require_space, writable_folder
 
 
 def test_space_is_required_before_work_starts(tmp_path):
@@ -49,3 +49,12 @@ def test_a_written_file_may_be_read_by_whom_the_umask_lets(tmp_path):
     with pytest.raises(BadInput, match="cannot be written"), replacing(tmp_path / "nothing.bin"):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["weights.bin"]
+
+
+def test_an_output_folder_is_made_or_refused_before_the_work(tmp_path):
+    writable_folder(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
+    writable_folder(tmp_path / "new")
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(BadInput, match="taken cannot be made"):
+        writable_folder(tmp_path / "taken")
