@@ -16,13 +16,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from clip_depth_ros.errors import BadInput
-from clip_depth_ros.progress import progress_bar
 from clip_depth_ros.replay.live_reports import NodeReports
 from clip_depth_ros.replay.live_topics import COLOUR, DEPTH, RESULTS, Inputs
 from clip_depth_ros.replay.live_topics import NAMESPACE as NAMESPACE  # for those who start the node
 from clip_depth_ros.replay.live_window import InFlight
-from clip_depth_ros.replay.measure import StreamMeasurement, StreamTimes
+from clip_depth_ros.replay.measure import StreamTimes
 from clip_depth_ros.replay.messages import BagMessage, header_stamp_ns, with_header_stamp
 from clip_depth_ros.replay.node_process import NodeProcess
 from clip_depth_ros.replay.player import BagPlayer
@@ -80,7 +78,6 @@ class LiveRun:
     ) -> None:
         self._reader = reader
         self._inputs = inputs
-        self._folder = folder
         self.times = StreamTimes()
         self._before: list[StreamTimes] = []
         self._answering: tuple[str, ...] = (DEPTH,)
@@ -122,11 +119,6 @@ class LiveRun:
         self._closing.close()
 
     @property
-    def results(self) -> Spool:
-        """What the node answered while the recording was played."""
-        return self._spool
-
-    @property
     def counts(self) -> Mapping[str, int]:
         """How many messages came on each result topic."""
         return {topic: self._receiver.counts.get(topic, 0) for topic in self._topics}
@@ -140,11 +132,6 @@ class LiveRun:
     def camera_remark(self) -> str:
         """What the node last said of the camera on /diagnostics, when something was wrong with it."""
         return self._reports.camera_remark
-
-    @property
-    def played(self) -> tuple[str, ...]:
-        """The recording's topics that are played."""
-        return self._player.topics
 
     @property
     def first_answer(self) -> float:
@@ -202,21 +189,6 @@ class LiveRun:
         while self._in_flight.count and self.times.idle_s < self._quiet_s and process.running():
             time.sleep(_POLL_S)
         time.sleep(_LAST_S)
-
-    def play(self, process: NodeProcess) -> StreamMeasurement:
-        """Plays the recording once, waits for the last answers, and returns what was measured of images and depth.
-
-        Raises:
-            LiveFailure: the node's process ended meanwhile, or nothing came back.
-            BadInput: the disk is full.
-        """
-        total = self._reader.topics[self._inputs.image].count
-        with progress_bar() as bar:
-            task = bar.add_task("playing the recording", total=total)
-            self.stream(process, on_image=lambda: bar.advance(task))
-        if self._receiver.failure:
-            raise BadInput(f"The results cannot be kept in {self._folder} ({self._receiver.failure.strerror}).")
-        return self.times.measured()
 
     def stream(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -207,7 +206,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_done_and_resume_does_the_rest(
         turn_ns = reader.end_ns - reader.start_ns + 100_000_000
     messages = [
         (topic, time_ns + turn * turn_ns, restamped(content, turn * turn_ns))
-        for turn in range(8)
+        for turn in range(6)
         for topic, time_ns, content in once
     ]
     bag = write_bag(tmp_path / "long", messages)
@@ -243,7 +242,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_done_and_resume_does_the_rest(
     done = len(report["runs"][0]["frames"]["t_s"])
     assert not report["complete"]
     assert "--resume" in report["stopped"]
-    assert 0 < done < images == 8 * len([one for one in once if one[0].endswith("/image") and "depth" not in one[0]])
+    assert 0 < done < images == 6 * len([one for one in once if one[0].endswith("/image") and "depth" not in one[0]])
     with BagReader(output / "result_bag") as results:
         assert results.topics["/camera/depth/image"].count == done
 
@@ -328,14 +327,17 @@ def test_a_long_recording_takes_no_more_memory(tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     parameters = {"weights": [str(weights)], "device": "cpu", "precision": "fp32"}
     config.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}), encoding="utf-8")
-    command = [sys.executable, "-m", "clip_depth_ros.cli", "replay", str(bag), "--config", str(config)]
-    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
+    # Its own peak: what wait4 says of a child begins with the memory of whoever started it.
+    program = (
+        "import sys; from clip_depth_ros.cli import main; from clip_depth_ros.memory import status_bytes; "
+        "code = main(sys.argv[1:]); print(status_bytes('VmHWM')); sys.exit(code)"
+    )
+    command = ["replay", str(bag), "--config", str(config), "--batch", "16", "-o", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     report = told(tmp_path / "out")
     assert report["matching"]["matched"] == 2000
-    assert used.ru_maxrss < 1.5 * 2**20  # KiB
+    assert int(done.stdout.splitlines()[-1]) < 1.5 * 2**30
     assert (tmp_path / "out" / "report.html").stat().st_size < 20 * 2**20
 
 
@@ -374,11 +376,10 @@ def test_a_real_rgb_d_folder_as_a_bag(folder: str, shared_real: Path, config: Pa
     assert sum(band["share"] for band in accuracy["bands"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("options", [[], ["--result-bag"]])
-def test_a_full_disk_is_one_sentence(options: list[str], rooms: Path, config: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence(rooms: Path, config: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "clip_depth_ros.cli", "replay", str(rooms), "--config", str(config)]
     done = subprocess.run(
-        [*command, "-o", str(tmp_path / "out"), *options],
+        [*command, "-o", str(tmp_path / "out"), "--result-bag"],
         capture_output=True,
         text=True,
         timeout=120,

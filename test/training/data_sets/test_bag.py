@@ -360,7 +360,7 @@ def test_pictures_without_a_partner_are_counted(tmp_path):
     )
     assert len(index["samples"]) == 9
     notes = " ".join(index["notes"])
-    assert "Of 12 pictures and 9 scans, 9 pairs lie within 0.04 s; 9 of them were taken" in notes
+    assert "Of 12 pictures and 9 scans, 9 pairs lie within 0.04 s." in notes
     assert "1 pictures have no scan in time." in notes
     assert "2 pictures have none of their own" in notes
 
