@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from bag_scenes import lidar_drive
 from networks import TINY, tiny_encoder, tiny_head
 from recordings import camera_messages, image, write_bag
 
@@ -267,6 +268,27 @@ def test_a_cut_off_recording_is_reported_as_far_as_it_goes(rooms: Path, config: 
     assert not report["complete"]
     assert "cut off" in report["stopped"]
     assert 0 < len(report["runs"][0]["frames"]["t_s"]) < 20
+
+
+def test_a_lidar_is_the_truth_where_the_robot_drove_on_between_picture_and_scan(config: Path, tmp_path: Path) -> None:
+    messages, truths = lidar_drive()
+    bag = write_bag(tmp_path / "bag", messages)
+    code, report = replay(bag, tmp_path / "out", config, "--fixed-frame", "odom", "--result-bag")
+    assert code == 0
+    assert report["bag"]["truth_kind"] == "LiDAR"
+    assert report["matching"]["matched"] == len(truths) == 10
+    accuracy = report["runs"][0]["accuracy"]
+    assert accuracy["range_m"] == [0.5, 80.0]
+    errors = []
+    with BagReader(tmp_path / "out" / "result_bag") as results:
+        for message, truth in zip(results.messages(["/camera/depth/image"]), truths):
+            depth = depth_metres(results.decode(message))
+            counts = (truth > 0) & np.isfinite(depth)
+            errors.append(float((np.abs(depth - truth)[counts] / truth[counts]).mean()))
+        assert results.topics["/tf_static"].count == 1
+    assert report["runs"][0]["frames"]["abs_rel"] == pytest.approx(errors, rel=1e-3)
+    measured = sum(int((truth > 0).sum()) for truth in truths)
+    assert sum(band["pixels"] for band in accuracy["bands"]) == round(accuracy["coverage"] * measured)
 
 
 def refusal(capsys: Any, *arguments: str) -> str:

@@ -24,6 +24,9 @@ BASE_FROM_LIDAR = np.array(
         [0, 0, 0, 1.0],
     ]
 )
+MS = 1_000_000
+LATE = 30 * MS  # a scan is stamped so long after its picture
+Message = tuple[str, int, Any]
 SPEED, TURN = 1.5, 0.8  # metres a second along the odometry's x axis, radians a second
 
 
@@ -165,3 +168,27 @@ def points_on_pixels(depth: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(depth)
     z = depth[rows, columns].astype(np.float64)
     return np.stack([(columns - CENTRE[0]) / FOCAL * z, (rows - CENTRE[1]) / FOCAL * z, z], axis=1)
+
+
+def sparse_depth(seed: int) -> np.ndarray:
+    """(H, W) metres on every eighth pixel, too far apart for one to hide another."""
+    depth = np.zeros((HEIGHT, WIDTH))
+    depth[2::8, 3::8] = np.random.default_rng(seed).uniform(2, 40, depth[2::8, 3::8].shape)
+    return depth
+
+
+def lidar_drive(seconds: float = 1.0, scan_of: Any = None) -> tuple[list[Message], list[np.ndarray]]:
+    """A robot that drives a curve; each scan, 30 ms after its picture, holds what lies on chosen pixels of it."""
+    messages, truths = [static_transforms()], []
+    messages += odometry(START_NS, START_NS + round(seconds * 1e9) + 100 * MS)
+    for number in range(round(seconds * 10)):
+        time = START_NS + 50 * MS + number * 100 * MS
+        truths.append(sparse_depth(number) if scan_of is None else scan_of(number))
+        world = moved(odom_from_base(time) @ BASE_FROM_CAMERA, points_on_pixels(truths[-1]))
+        scan = moved(np.linalg.inv(odom_from_base(time + LATE) @ BASE_FROM_LIDAR), world)
+        messages += [
+            ("/front/camera_info", time, calibration(time)),
+            ("/front/image", time, picture(time, seed=number)),
+            ("/points", time + LATE, cloud(time + LATE, scan)),
+        ]
+    return messages, truths

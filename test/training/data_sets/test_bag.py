@@ -19,15 +19,19 @@ from bag_scenes import (
     CENTRE,
     FOCAL,
     HEIGHT,
+    LATE,
+    MS,
     WIDTH,
+    Message,
     calibration,
     cloud,
     image,
+    lidar_drive,
     moved,
     odom_from_base,
-    odometry,
     picture,
     points_on_pixels,
+    sparse_depth,
     static_transforms,
 )
 from recordings import START_NS, write_bag
@@ -40,9 +44,6 @@ from clip_depth_training.cli import main
 from clip_depth_training.data_sets import open_data_set
 
 ROOMS = Path(__file__).parents[3] / "models" / "demo" / "rooms_bag"
-MS = 1_000_000
-LATE = 30 * MS  # a scan is stamped so long after its picture
-Message = tuple[str, int, Any]
 
 
 def prepare(bag: Path, output: Path, *options: str) -> dict[str, Any]:
@@ -58,32 +59,8 @@ def refusal(bag: Path, output: Path, capsys: pytest.CaptureFixture[str], *option
     return error
 
 
-def sparse_depth(seed: int) -> np.ndarray:
-    """(H, W) metres on every eighth pixel, too far apart for one to hide another."""
-    depth = np.zeros((HEIGHT, WIDTH))
-    depth[2::8, 3::8] = np.random.default_rng(seed).uniform(2, 40, depth[2::8, 3::8].shape)
-    return depth
-
-
 def stored(folder: Path, number: int, units: float) -> np.ndarray:
     return cv2.imread(str(folder / "depth" / f"{number:06d}.png"), cv2.IMREAD_UNCHANGED) / units
-
-
-def lidar_drive(seconds: float = 1.0, scan_of: Any = None) -> tuple[list[Message], list[np.ndarray]]:
-    """A robot that drives a curve; each scan, 30 ms after its picture, holds what lies on chosen pixels of it."""
-    messages, truths = [static_transforms()], []
-    messages += odometry(START_NS, START_NS + round(seconds * 1e9) + 100 * MS)
-    for number in range(round(seconds * 10)):
-        time = START_NS + 50 * MS + number * 100 * MS
-        truths.append(sparse_depth(number) if scan_of is None else scan_of(number))
-        world = moved(odom_from_base(time) @ BASE_FROM_CAMERA, points_on_pixels(truths[-1]))
-        scan = moved(np.linalg.inv(odom_from_base(time + LATE) @ BASE_FROM_LIDAR), world)
-        messages += [
-            ("/front/camera_info", time, calibration(time)),
-            ("/front/image", time, picture(time, seed=number)),
-            ("/points", time + LATE, cloud(time + LATE, scan)),
-        ]
-    return messages, truths
 
 
 def test_the_shipped_recording(tmp_path):
