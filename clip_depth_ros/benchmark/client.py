@@ -36,16 +36,6 @@ _REPORT_S = 30.0
 _POLL_S = 0.02
 
 
-class Times(StreamTimes):
-    """Keeps every answer, for plots."""
-
-    @property
-    def answers(self) -> list[tuple[int, int]]:
-        """When each answered image left and its answer came (``time.monotonic_ns``)."""
-        with self._lock:
-            return list(self._answers)
-
-
 class Client:
     """Sends pictures for each camera and receives what the node makes of them, raw and reliably.
 
@@ -119,7 +109,7 @@ class Client:
 
     def restart(self) -> None:
         """Forgets what was sent and received so far, but not what came first."""
-        self.times = {(camera, topic): Times() for camera in self.cameras for topic in self.topics}
+        self.times = {(camera, topic): StreamTimes() for camera in self.cameras for topic in self.topics}
 
     @property
     def heard(self) -> bool:

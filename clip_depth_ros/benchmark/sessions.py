@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clip_depth_ros.benchmark.weights import node_config
 from clip_depth_ros.depth.loading import pick_device
-from clip_depth_ros.replay.node_command import node_command, node_environment, signals_as_exceptions
+from clip_depth_ros.replay.node_command import node_command, node_environment, own_domain_id, signals_as_exceptions
 from clip_depth_ros.replay.node_process import NodeProcess
 from clip_depth_ros.sizes import parse_size
 
@@ -40,7 +40,7 @@ def node_session(
         BadInput: the configuration or the device is not there.
     """
     pick_device(arguments.device)  # before the node fails on it
-    domain_id = 1 + os.getpid() % 100
+    domain_id = own_domain_id()
     environment = with_threads(node_environment(os.environ, domain_id), arguments.threads)
     os.environ.update(node_environment(os.environ, domain_id))  # Fast DDS reads it, before the first context
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from clip_depth_ros.depth.config import EstimatorConfig
 
 CONFIG = "package://clip_depth_ros/config/demo.yaml"
-RANGE_M, LIDAR_RANGE_M = (0.1, 10.0), (0.5, 80.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     conditions = _conditions(arguments.degrade)
     if arguments.batch < 1:
         raise BadInput(f"--batch is {arguments.batch}: give 1 or more pictures.")
+    if arguments.rerun is not None and arguments.resume:
+        raise BadInput("--rerun cannot go on with a file: leave out --resume to begin anew, or --rerun.")
     writable_folder(arguments.output)
 
     from clip_depth_ros.replay.ground_truth.options import TruthOptions
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         plan = make_plan(reader, options, "unwanted" if arguments.no_truth else "wanted")
         for sentence in (*reader.warnings, *plan.notes):
             print(sentence, file=sys.stderr)
-        limits = _range(arguments.range, plan.topics.lidar)
+        limits = _range(arguments.range, plan.topics.usual_range_m)
         config = _config(arguments)
 
         if arguments.live:
@@ -140,8 +141,8 @@ def _config(arguments: argparse.Namespace) -> EstimatorConfig:
     return replace(config, device=arguments.device) if arguments.device else config
 
 
-def _range(given: list[float] | None, lidar: bool) -> tuple[float, float]:
-    near, far = given or (LIDAR_RANGE_M if lidar else RANGE_M)
+def _range(given: list[float] | None, usual: tuple[float, float]) -> tuple[float, float]:
+    near, far = given or usual
     if not 0 <= near < far < float("inf"):
         raise BadInput(f"--range {near:g} {far:g} is no range: give nearest and farthest in metres.")
     return near, far

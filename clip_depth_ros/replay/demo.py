@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 BAG = "package://clip_depth_ros/models/demo/rooms_bag"
 CONFIG = "package://clip_depth_ros/config/demo.yaml"
 START_TIMEOUT_S = 120.0
-RANGE_M = (0.1, 10.0)  # of ground truth that counts
 _WRITTEN = ("report.html", "report.md", "report.json", "overview.png", "cloud.ply", "result_bag", "node.log")
 
 
@@ -72,7 +71,12 @@ def _run(arguments: argparse.Namespace, config: Path, recording: BagReader) -> i
     from clip_depth_ros.replay.live_benchmark import LiveOptions
     from clip_depth_ros.replay.live_command import live_inputs, live_report, run_node, write_answers
     from clip_depth_ros.replay.live_topics import POINTS, RESULTS
-    from clip_depth_ros.replay.node_command import node_command, node_environment, signals_as_exceptions
+    from clip_depth_ros.replay.node_command import (
+        node_command,
+        node_environment,
+        own_domain_id,
+        signals_as_exceptions,
+    )
     from clip_depth_ros.replay.page import write_report
     from clip_depth_ros.replay.pictures import write_middle_cloud, write_overview
     from clip_depth_ros.replay.reader import BagReader
@@ -84,7 +88,7 @@ def _run(arguments: argparse.Namespace, config: Path, recording: BagReader) -> i
     estimator = replace(estimator, heads=(arguments.head,)) if arguments.head else estimator
     plan = make_plan(recording, TruthOptions(image=arguments.image_topic, depth=arguments.depth_topic), "wanted")
     inputs = live_inputs(recording, plan)
-    environment = node_environment(os.environ, 1 + os.getpid() % 100)
+    environment = node_environment(os.environ, own_domain_id())
     command = node_command(config, arguments.device, estimator.heads, inputs.compressed)
     once = LiveOptions(seconds=0.0, images=0, timeout_s=arguments.timeout, keeps=tuple(RESULTS), search=False)
     with signals_as_exceptions(), Spool(output) as results:
@@ -93,7 +97,9 @@ def _run(arguments: argparse.Namespace, config: Path, recording: BagReader) -> i
             return 1
         print("comparing and drawing ...", file=sys.stderr)
         write_answers(output / "result_bag", results)
-        report, strip = live_report(FrameSource(recording, plan), results, estimator, RANGE_M, outcome)
+        report, strip = live_report(
+            FrameSource(recording, plan), results, estimator, plan.topics.usual_range_m, outcome
+        )
     write_report(output, report, strip)
     write_overview(output / "overview.png", strip, estimator.heads[0])
     with BagReader(output / "result_bag") as answers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -56,15 +55,15 @@ class FrameSource:
         reader: the recording.
         plan: what to take from it.
         every_s: least time between the stamps of two pictures that are taken (seconds); 0 takes all.
-        skipped: how many pictures were left out, by reason.
-        without_truth: how many pictures have no ground truth though one belongs to them, by reason.
+        skipped: why a picture was left out, by its number: who reads a part again counts nothing twice.
+        without_truth: why a picture has no ground truth though one belongs to it, likewise.
     """
 
     reader: BagReader
     plan: Plan
     every_s: float = 0.0
-    skipped: Counter[str] = field(default_factory=Counter)
-    without_truth: Counter[str] = field(default_factory=Counter)
+    skipped: dict[int, str] = field(default_factory=dict)
+    without_truth: dict[int, str] = field(default_factory=dict)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yields the pictures from number ``start`` on; those before it are read, but not decoded."""
@@ -81,7 +80,7 @@ class FrameSource:
             try:
                 yield self._frame(number, time_ns, message, measurements)
             except BadInput as error:
-                self.skipped[str(error)] += 1
+                self.skipped[number] = str(error)
 
     def _frame(self, number: int, time_ns: int, message: BagMessage, measurements: Sequence[BagMessage]) -> Frame:
         content = self.reader.decode(message)
@@ -96,9 +95,9 @@ class FrameSource:
                 truth = np.where(truth > 0, truth, np.float32(np.nan))
                 truth.flags.writeable = False  # several heads are compared with it, and it is looked through once
             except NoTransformError as error:
-                self.without_truth[f"the time of the picture or its measurement lies {error}"] += 1
+                self.without_truth[number] = f"the time of the picture or its measurement lies {error}"
             except BadInput as error:
-                self.without_truth[str(error).rstrip(".")] += 1
+                self.without_truth[number] = str(error)
         return Frame(number, time_ns, message, content.header, rgb, truth, view.camera)
 
 

@@ -85,7 +85,7 @@ class LiveRun:
         self._first_answer = float("nan")
         self._says_nothing = False
         remap = inputs.remap()
-        asked = (RESULTS if inputs.camera_info else _REQUIRED) if topics is None else tuple(topics)
+        asked = inputs.results if topics is None else tuple(topics)
         hoped_for = {topic: RESULTS[topic] for topic in asked}
         self._topics = tuple(hoped_for)
         self._required = tuple(topic for topic in _REQUIRED if topic in hoped_for)

@@ -17,8 +17,9 @@ from clip_depth_ros.progress import progress_bar
 from clip_depth_ros.replay.live import DEPTH, Inputs, LiveFailure, LiveRun
 from clip_depth_ros.replay.live_search import find_highest_rate
 from clip_depth_ros.replay.live_source import Excerpt, LoopedBag, evenly
-from clip_depth_ros.replay.live_values import plain, run_values
+from clip_depth_ros.replay.live_values import run_values
 from clip_depth_ros.replay.node_process import NodeProcess
+from clip_depth_ros.replay.page.plain import plain
 from clip_depth_ros.replay.process_load import ProcessLoad
 from clip_depth_ros.replay.reader import BagReader
 from clip_depth_ros.replay.receiver import Spool

@@ -18,9 +18,9 @@ from clip_depth_ros.replay.ground_truth.plan import Plan
 from clip_depth_ros.replay.ground_truth.selection import sibling_camera_info
 from clip_depth_ros.replay.live import LiveFailure
 from clip_depth_ros.replay.live_benchmark import LiveOptions, LiveStopped, measure_live
-from clip_depth_ros.replay.live_topics import COLOUR, DEPTH, DEPTH_CAMERA_INFO, POINTS, RESULTS, Inputs
+from clip_depth_ros.replay.live_topics import DEPTH, DEPTH_CAMERA_INFO, POINTS, Inputs
 from clip_depth_ros.replay.messages import BagMessage
-from clip_depth_ros.replay.node_command import node_command, node_environment, signals_as_exceptions
+from clip_depth_ros.replay.node_command import node_command, node_environment, own_domain_id, signals_as_exceptions
 from clip_depth_ros.replay.page import StripFrame, write_report
 from clip_depth_ros.replay.reader import BagReader
 from clip_depth_ros.replay.receiver import Spool
@@ -45,13 +45,13 @@ def replay_live(
         then is in the report.
     """
     inputs = live_inputs(reader, plan)
-    environment = node_environment(os.environ, 1 + os.getpid() % 100)
+    environment = node_environment(os.environ, own_domain_id())
     command = node_command(resolve(arguments.config), arguments.device, config.heads, inputs.compressed)
     if arguments.encoding_override:
         command += ["-p", f"encoding_override:={arguments.encoding_override}"]
     # Colours are for people: a robot has no subscriber for them.
     robots = (DEPTH, DEPTH_CAMERA_INFO, POINTS) if inputs.camera_info else (DEPTH,)
-    topics = hoped_for(inputs) if arguments.result_bag else robots
+    topics = inputs.results if arguments.result_bag else robots
     options = LiveOptions(
         seconds=arguments.seconds,
         timeout_s=arguments.timeout,
@@ -122,11 +122,6 @@ def live_inputs(reader: BagReader, plan: Plan) -> Inputs:
         print(f"{reader.path} has no camera_info beside {image.name}: depth will come, but no points.", file=sys.stderr)
         return Inputs(image.name, image.type)
     return Inputs(image.name, image.type, info)
-
-
-def hoped_for(inputs: Inputs) -> tuple[str, ...]:
-    """Returns every topic that a node can answer on; without a calibration there are no points."""
-    return tuple(RESULTS) if inputs.camera_info else (DEPTH, COLOUR)
 
 
 def write_answers(path: Path, results: Spool) -> None:

@@ -26,6 +26,11 @@ class Inputs:
         """Whether the images are compressed."""
         return self.image_type == COMPRESSED_IMAGE
 
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Every topic that a node can answer on: without a calibration there are no points."""
+        return tuple(RESULTS) if self.camera_info else (DEPTH, COLOUR)
+
     def remap(self) -> dict[str, str]:
         """Returns recorded topic -> the node's topic."""
         topics = {self.image: f"{NAMESPACE}/image" + ("/compressed" if self.compressed else "")}

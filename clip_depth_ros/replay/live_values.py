@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clip_depth_ros.replay.measure import StreamMeasurement, StreamTimes
+from clip_depth_ros.replay.page.plain import plain
 
 _POINTS = 2000  # of a run's latencies over time
 _UNANSWERED = ("dropped for a newer one", "over max_rate", "rejected", "failed", "nobody subscribed to")
@@ -96,12 +96,3 @@ def _latencies(answers: Sequence[tuple[int, int]]) -> dict[str, list[float]]:
         "t_s": [(left - answers[0][0]) / 1e9 for left, _ in picked],
         "ms": [(received - left) / 1e6 for left, received in picked],
     }
-
-
-def plain(value: Any) -> Any:
-    """Returns a value with None for what is no finite number."""
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

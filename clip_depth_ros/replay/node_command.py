@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,11 @@ def node_command(config: Path, device: str = "", heads: Sequence[str] = (), comp
     command += ["-p", f"heads:={list(heads)}"] if heads else []
     command += ["-p", "image_transport:=compressed"] if compressed else []
     return command
+
+
+def own_domain_id() -> int:
+    """Returns a DDS domain for what this process starts, which hardly another process has."""
+    return 1 + os.getpid() % 100
 
 
 def node_environment(environ: Mapping[str, str], domain_id: int) -> dict[str, str]:

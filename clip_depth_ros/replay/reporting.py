@@ -126,8 +126,8 @@ def _notes(source: FrameSource) -> list[str]:
     ]
 
 
-def _counted(reasons: Counter[str], what: str) -> list[str]:
-    return [f"{count} {what}: {reason.rstrip('.')}." for reason, count in reasons.most_common()]
+def _counted(reasons: Mapping[int, str], what: str) -> list[str]:
+    return [f"{count} {what}: {reason.rstrip('.')}." for reason, count in Counter(reasons.values()).most_common()]
 
 
 def _matching(source: FrameSource, scoring: Scoring) -> dict[str, Any]:

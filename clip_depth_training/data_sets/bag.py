@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "prepare"]
 
-DEPTH_RANGE_M = (0.1, 10.0)
-LIDAR_RANGE_M = (0.5, 80.0)
 _MILLIMETRES, _FAR_UNITS, _FARTHEST_MILLIMETRES_M = 1000.0, 256.0, 65.0  # 16 bits hold 65.535 m, or 255.99 m
 _BYTES_PER_PIXEL = 5  # a PNG of noise is as large as its 3 bytes of colour and 2 of depth
 
@@ -96,7 +94,7 @@ def _prepared(arguments: argparse.Namespace, options: Options, plan: Plan, folde
     from clip_depth_training.data_sets.index import Index, PreparedSet
 
     topics = plan.topics
-    near, far = options.depth_range or (LIDAR_RANGE_M if topics.lidar else DEPTH_RANGE_M)
+    near, far = options.depth_range or topics.usual_range_m
     sensor = "LiDAR" if topics.lidar else "depth camera"
     index = Index(
         kind="bag",

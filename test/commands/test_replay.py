@@ -193,6 +193,28 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(rooms: Path, config: Pa
     assert len(list((tmp_path / FOLDER).glob("*.safetensors"))) == 1
 
 
+def test_pictures_that_were_read_ahead_of_a_stop_are_not_counted_twice(config: Path, tmp_path: Path) -> None:
+    messages = camera_messages(40, 96, 64)
+    messages[3 * 10 + 1][2].encoding = "rgb17"
+    bag = write_bag(tmp_path / "bag", messages)
+    estimator = DepthEstimator.from_config(str(config))
+    with BagReader(bag) as reader:
+        source = FrameSource(reader, make_plan(reader, TruthOptions(), "wanted"))
+        first = OfflineRun(source, estimator, ["space_clip"], [AS_RECORDED], (0.1, 10.0))
+        first.go(lambda: first.scoring.pictures < 8)
+        for _ in range(200):  # the thread that reads is ahead of the scores
+            if source.skipped:
+                break
+            time.sleep(0.01)
+        SavedRun(tmp_path, {}).save(first)
+        source = FrameSource(reader, make_plan(reader, TruthOptions(), "wanted"))
+        second = OfflineRun(source, estimator, ["space_clip"], [AS_RECORDED], (0.1, 10.0))
+        SavedRun(tmp_path, {}).restore(second)
+        assert second.go(lambda: True)
+    assert list(source.skipped) == [10]
+    assert second.scoring.pictures == 39
+
+
 def restamped(content: Any, later_ns: int) -> Any:
     stamp = content.header.stamp
     moved = type(stamp)(*divmod(stamp.sec * 1_000_000_000 + stamp.nanosec + later_ns, 1_000_000_000))
@@ -248,6 +270,10 @@ def test_ctrl_c_leaves_a_report_of_what_was_done_and_resume_does_the_rest(
         assert results.topics["/camera/depth/image"].count == done
 
     assert main([*command[3:], "--result-bag", "--points-every", "0", "--head", "moa_depth_clip", "--resume"]) == 2
+    assert main([*command[3:], "--rerun", str(tmp_path / "x.rrd"), "--resume"]) == 2
+    (output / "result_bag").rename(tmp_path / "aside")
+    assert main([*command[3:], "--result-bag", "--resume"]) == 2
+    (tmp_path / "aside").rename(output / "result_bag")
     code, finished = replay(bag, output, config, "--result-bag", "--points-every", "0", "--resume")
     assert code == 0
     assert finished["complete"]

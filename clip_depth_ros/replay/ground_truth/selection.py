@@ -28,6 +28,11 @@ class Selection:
     truth: str
     lidar: bool
 
+    @property
+    def usual_range_m(self) -> tuple[float, float]:
+        """Nearest and farthest depth (metres) that such a sensor measures well."""
+        return (0.5, 80.0) if self.lidar else (0.1, 10.0)
+
 
 def select(
     reader: BagReader, image: str = "", depth: str = "", lidar: str = "", truth: TruthUse = "needed"

@@ -52,9 +52,8 @@ def replay_offline(
     with ExitStack() as stack:
         ranges = {name: head.config_dict().get("valid_range", limits) for name, head in estimator.heads.items()}
         if arguments.result_bag:
-            every, resumed = arguments.points_every, arguments.resume
-            bag = stack.enter_context(result_bag(arguments.output, reader, plan, ranges, every, resumed))
-            sinks.append(bag)
+            every, done = arguments.points_every, offline.scoring.pictures
+            sinks.append(stack.enter_context(result_bag(arguments.output, reader, plan, ranges, every, done)))
         if arguments.rerun is not None:
             sinks.append(RerunSink(stack.enter_context(RerunLog(arguments.rerun, ranges))))
         finished = _run(offline, saved, reader.topics[plan.topics.image].count, reader.path.name)
@@ -122,7 +121,7 @@ def _run(offline: OfflineRun, saved: SavedRun, total: int, name: str) -> bool:
 
 
 def _first_reason(source: FrameSource) -> str:
-    return next(iter(source.skipped), "it has no message there.")
+    return next(iter(source.skipped.values()), "it has no message there.")
 
 
 @contextmanager

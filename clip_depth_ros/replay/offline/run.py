@@ -146,8 +146,8 @@ class OfflineRun:
         plain = {
             "next_number": self.next_number,
             "timing": {name: vars(timing) for name, timing in self.timing.items()},
-            "skipped": dict(self._source.skipped),
-            "without_truth": dict(self._source.without_truth),
+            "skipped": list(self._source.skipped.items()),
+            "without_truth": list(self._source.without_truth.items()),
         }
         return plain, self.scoring.state()
 

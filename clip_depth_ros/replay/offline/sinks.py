@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_depth_ros.errors import BadInput
 from clip_depth_ros.files import require_space
 from clip_depth_ros.progress import track
 from clip_depth_ros.replay.frames import Frame
@@ -19,6 +20,7 @@ from clip_depth_ros.replay.result_bag import ResultBag
 RESULT_BAG = "result_bag"
 _BYTES_PER_PIXEL = 4  # compressed: picture, depth and colours; measured 3 to 4 on rendered rooms
 _BYTES_PER_POINT = 5
+_ADVICE = "leave --resume out to begin anew, or --result-bag"
 
 
 class BagSink:
@@ -50,7 +52,7 @@ def result_bag(
     plan: Plan,
     ranges: Mapping[str, tuple[float, float]],
     points_every: int,
-    resumed: bool,
+    done: int,
 ) -> Iterator[BagSink]:
     """Yields what writes ``result_bag`` in ``folder``; the bag gets its name when the block ends well.
 
@@ -60,18 +62,24 @@ def result_bag(
         plan: says which topics are used.
         ranges: by head, nearest and farthest reading (metres), which scale its colours.
         points_every: points of every n-th picture; 0 for none.
-        resumed: begin with what an earlier replay wrote there.
+        done: pictures that an earlier replay wrote there, to begin with; 0 begins anew.
 
     Raises:
-        BadInput: the disk has not enough space, or the bag cannot be written.
+        BadInput: the disk has not enough space, the bag cannot be written, or it does not hold what was done.
     """
     width, height = plan.size
     a_picture = len(ranges) * _BYTES_PER_PIXEL + (_BYTES_PER_POINT * len(ranges) / points_every if points_every else 0)
     require_space(folder, int(reader.topics[plan.topics.image].count * width * height * a_picture))
     path = folder / RESULT_BAG
     with ResultBag(path, ranges, overwrite=True, points_every=points_every) as bag:
-        if resumed and path.exists():
+        if done:
+            if not path.exists():
+                raise BadInput(f"{path}, which should hold the {done} pictures done so far, is not there: {_ADVICE}.")
             with BagReader(path) as before:
+                counts = (topic.count for name, topic in before.topics.items() if name.endswith("/depth/image"))
+                held = max(counts, default=0)
+                if held != done:
+                    raise BadInput(f"{path} holds {held} pictures and {done} were done so far: {_ADVICE}.")
                 total = sum(topic.count for topic in before.topics.values())
                 for message in track(before.messages(), "copying the results so far", total):
                     bag.copy(message)
