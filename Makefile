@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := ros,replay,train,test,lint
 HEAD ?= space_clip
+NEEDED_GB := 10
+INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
 .PHONY: help install demo test lint clean
 
@@ -19,10 +21,12 @@ $(STAMP): setup.py
 	  { echo "Python 3.10 to 3.13 is needed, this is $$($(PYTHON) --version): set PYTHON=python3.x"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 2; }
+	@free=$$(df -Pk . | awk 'NR == 2 { print int($$4 / 1000000) }'); [ -d $(VENV) ] || [ "$$free" -ge $(NEEDED_GB) ] || \
+	  { echo "The environment needs $(NEEDED_GB) GB on this disk, where $$free are free: make room."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(INSTALL) --upgrade pip
 	@echo "Installing PyTorch, ROS 2 and the rest into $(VENV): about 6 GB, a few minutes, this time only."
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	$(INSTALL) -e '.[$(EXTRAS)]' || { echo "That failed; downloads break off at times, so once more."; $(INSTALL) -e '.[$(EXTRAS)]'; }
 	@touch $(STAMP)
 
 install: $(STAMP)
