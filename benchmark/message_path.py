@@ -2,7 +2,9 @@
 
 An image message read, raw depth turned into each message the node publishes, written over that of the frame before as
 the node does it. Each step takes turns with a plain memory copy of as many bytes as it produces; ratios are to that
-copy in the same round, with their spread over the rounds. Publishing is not in it: ``clip-depth benchmark node``.
+copy in the same round, with their spread over the rounds. Everything is measured twice: with caches as the run before
+left them, and with cold ones, as between two frames a network has run. Publishing is not in it: ``clip-depth benchmark
+node``.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from clip_depth_ros.sizes import parse_size
 Step = tuple[Callable[[], object], int]
 _RANGE = (0.001, 10.0)  # metres
 _EDGE_THRESHOLD = 0.05
+_COLD_BYTES = 1 << 28  # written between runs: more than any cache holds
 
 
 def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,16 +87,30 @@ def copy_of(size: int) -> Callable[[], object]:
     return partial(np.copyto, target, source)
 
 
-def compare(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, dict[str, list[float]]]:
-    """Times every step and its copy in turns; returns the seconds of both and their ratio, for every round."""
+def compare(
+    steps: dict[str, Step], rounds: int, repeats: int, before: Callable[[], object] | None = None
+) -> dict[str, dict[str, list[float]]]:
+    """Times every step and its copy in turns; returns the seconds of both and their ratio, for every round.
+
+    ``before`` is done before each run, untimed.
+    """
     ways = {name: step for name, (step, _) in steps.items()}
     copies = {f"copy of {size} B": copy_of(size) for size in sorted({size for _, size in steps.values()})}
-    seconds = take_turns({**ways, **copies}, rounds, "cpu", repeats=repeats, warm_ups=3, digits=3)
+    seconds = take_turns({**ways, **copies}, rounds, "cpu", repeats=repeats, warm_ups=3, digits=3, before=before)
     report = {}
     for name, (_, size) in steps.items():
         own, copied = seconds[name], seconds[f"copy of {size} B"]
         report[name] = {"seconds": own, "copy": copied, "ratio": [a / b for a, b in zip(own, copied)]}
     return report
+
+
+def print_table(report: dict[str, dict[str, dict[str, list[float]]]]) -> None:
+    """Prints what was measured with each kind of caches, a row a step."""
+    print("\n| caches | step | median [ms] | copy [ms] | times the copy (lowest to highest) |\n" + "|---" * 5 + "|")
+    for kind, steps in report.items():
+        for name, of in steps.items():
+            own, copied = (1000 * statistics.median(of[part]) for part in ("seconds", "copy"))
+            print(f"| {kind} | {name} | {own:.3f} | {copied:.3f} | {Spread.of(of['ratio']).text(2)} |")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -104,12 +121,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=9, help="runs a turn, whose median counts (default 9)")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmark_results/message_path.json"), help="JSON")
     arguments = parser.parse_args(words)
-    report = compare(steps_of(*parse_size(arguments.size, "--size")), arguments.rounds, arguments.repeats)
-    print("\n| step | median [ms] | copy [ms] | times the copy (lowest to highest) |\n|---|---|---|---|")
-    for name, of in report.items():
-        own, copied = (1000 * statistics.median(of[kind]) for kind in ("seconds", "copy"))
-        print(f"| {name} | {own:.3f} | {copied:.3f} | {Spread.of(of['ratio']).text(2)} |")
-    write_report(arguments.output, arguments, {"steps": report})
+    steps = steps_of(*parse_size(arguments.size, "--size"))
+    evicted = np.zeros(_COLD_BYTES, np.uint8)
+    kinds = {"warm": None, "cold": partial(evicted.fill, 1)}
+    report = {kind: compare(steps, arguments.rounds, arguments.repeats, before) for kind, before in kinds.items()}
+    print_table(report)
+    write_report(arguments.output, arguments, report)
     return 0
 
 

@@ -44,6 +44,7 @@ def take_turns(
     repeats: int = 1,
     warm_ups: int = 1,
     digits: int = 1,
+    before: Callable[[], object] | None = None,
 ) -> dict[str, list[float]]:
     """Runs every way once in each round; prints a row for each round.
 
@@ -54,18 +55,19 @@ def take_turns(
         repeats: runs of a way in its turn, whose median counts.
         warm_ups: runs of a way before the first round, for the constants, caches and threads of a first run.
         digits: decimals of the milliseconds that are printed.
+        before: what is done before each run, untimed.
 
     Returns:
         The seconds of every way in every round.
     """
     for way in ways.values():
         for _ in range(warm_ups):
-            _seconds(way, device)
+            _seconds(way, device, before)
     print("| round | " + " | ".join(f"{name} [ms]" for name in ways) + " |" + "\n" + "|---" * (len(ways) + 1) + "|")
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, way in ways.items():
-            taken[name].append(statistics.median(_seconds(way, device) for _ in range(repeats)))
+            taken[name].append(statistics.median(_seconds(way, device, before) for _ in range(repeats)))
         cells = " | ".join(f"{1000 * values[-1]:.{digits}f}" for values in taken.values())
         print(f"| {number + 1} | {cells} |", flush=True)
     return taken
@@ -97,7 +99,9 @@ def threads_of(arguments: argparse.Namespace) -> int:
     return getattr(arguments, "threads", None) or torch.get_num_threads()
 
 
-def _seconds(way: Callable[[], object], device: str) -> float:
+def _seconds(way: Callable[[], object], device: str, before: Callable[[], object] | None) -> float:
+    if before is not None:
+        before()
     start = time.perf_counter()
     way()
     if torch.device(device).type == "cuda":

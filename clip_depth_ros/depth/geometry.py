@@ -37,9 +37,19 @@ def points_from_depth(depth: np.ndarray, rays: np.ndarray) -> np.ndarray:
     return np.multiply(rays, depth[..., None], dtype=np.float32)
 
 
-def valid_depth(depth: np.ndarray, minimum: float = 0.0, maximum: float = np.inf) -> np.ndarray:
-    """Returns (H, W) bool, True where float32 depth is finite, above 0 and within [minimum, maximum] metres."""
-    return within(depth, max(float(minimum), _SMALLEST), min(float(maximum), _FARTHEST))
+def valid_depth(
+    depth: np.ndarray, minimum: float = 0.0, maximum: float = np.inf, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns (H, W) bool, True where float32 depth is finite, above 0 and within [minimum, maximum] metres.
+
+    ``out``, (2, H, W) bool, is memory to work in, see :func:`~clip_depth_ros.depth.masking.within`.
+    """
+    return within(depth, *depth_bounds(minimum, maximum), out)
+
+
+def depth_bounds(minimum: float, maximum: float) -> tuple[np.float32, np.float32]:
+    """Returns the least and the greatest float32 that are valid depth in [minimum, maximum] metres."""
+    return np.float32(max(float(minimum), _SMALLEST)), np.float32(min(float(maximum), _FARTHEST))
 
 
 def depth_edges(depth: np.ndarray, threshold: float) -> np.ndarray:
@@ -81,6 +91,7 @@ class EdgeFinder:
         rows = min(height, self._band + 2 * _MARGIN)
         self._inverse, self._farthest, self._first, self._second = np.empty((4, rows, width), np.float32)
         self._steep, self._bent, self._near_bend = np.empty((3, rows, width), bool)
+        self._readings = np.empty((2, rows, width), bool)
         self._edges = np.empty((height, width), bool)
         self._across = np.zeros((1, 2 * _REACH + 1), np.float32)
         self._across[0, [0, _REACH, -1]] = 1, -2, 1
@@ -100,7 +111,7 @@ class EdgeFinder:
     def _find(self, depth: np.ndarray, at_top: bool, at_bottom: bool) -> np.ndarray:
         """Returns the edges of a band, which may be at the top or the bottom of its image."""
         rows = len(depth)
-        readings = valid_depth(depth)
+        readings = valid_depth(depth, out=self._readings[:, :rows])
         everywhere = bool(readings.all())
         inverse = self._inverse[:rows]
         with np.errstate(divide="ignore"):

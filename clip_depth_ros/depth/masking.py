@@ -8,10 +8,18 @@ import numpy as np
 _MOST_MILLIMETRES = 65535
 
 
-def within(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Returns where ``values`` (float32) lie in [low, high], a bool array of the same shape; NaN lies nowhere."""
-    inside = np.greater_equal(values, np.float32(low))
-    return np.logical_and(inside, np.less_equal(values, np.float32(high)), out=inside)
+def within(
+    values: np.ndarray, low: float | np.float32, high: float | np.float32, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns where ``values`` (float32) lie in [low, high], a bool array of the same shape; NaN lies nowhere.
+
+    ``out``, bool of shape (2, *values.shape), is memory to work in: its first half is what is returned. By default new
+    memory is taken, which costs several times what the comparing does.
+    """
+    inside, other = (None, None) if out is None else out
+    inside = np.greater_equal(values, np.float32(low), out=inside)
+    other = np.less_equal(values, np.float32(high), out=other)
+    return np.logical_and(inside, other, out=inside)
 
 
 def readings(depth: np.ndarray, valid_range: tuple[float, float], out: np.ndarray | None = None) -> np.ndarray:

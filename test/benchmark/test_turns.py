@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from clip_depth_ros.benchmark.turns import Spread, take_turns
@@ -19,6 +21,14 @@ def test_ways_take_turns(capsys) -> None:
     assert rows[2:] == [
         f"| {number + 1} | {1000 * taken['a'][number]:.1f} | {1000 * taken['b'][number]:.1f} |" for number in range(3)
     ]
+
+
+def test_what_is_done_before_a_run_is_done_before_each_and_not_timed(monkeypatch) -> None:
+    ran: list[str] = []
+    clock = SimpleNamespace(perf_counter=lambda: ran.append("t") or 0.0)
+    monkeypatch.setattr("clip_depth_ros.benchmark.turns.time", clock)
+    take_turns({"a": lambda: ran.append("a")}, 1, "cpu", repeats=2, warm_ups=1, before=lambda: ran.append("-"))
+    assert "".join(ran) == 3 * "-tat"
 
 
 def test_a_spread_is_median_lowest_and_highest() -> None:

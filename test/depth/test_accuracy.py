@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import varied_head
+from networks import published_state
 
 from clip_depth_ros import DepthEstimator
-from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.depth.config import EstimatorConfig
-from clip_depth_ros.depth.encoder import SharedEncoder
-from clip_depth_ros.depth.heads.space_clip import SpaceClipConfig
+from clip_depth_ros.depth.importers.space_clip import ImportOptions, import_space_clip
 from clip_depth_ros.depth.precision import has_batch_norm
 from clip_depth_ros.messages.images import decode_image
 from clip_depth_ros.replay.reader import BagReader
@@ -24,6 +22,7 @@ from clip_depth_ros.resources import resolve
 HEADS = ("space_clip", "moa_depth_clip", "depth_blip2", "depth_clip")
 BOUNDS = {"fp32": 1e-4, "bf16": 0.02, "bf16_encoder": 0.02, "fp16": 0.005}
 """Largest relative depth error of 99 % of the pixels."""
+ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @cache
@@ -84,7 +83,7 @@ def test_the_compiled_demo_model_on_the_cpu(demo: dict[str, torch.Tensor]) -> No
     assert p99(depth, demo["space_clip"][:1]) <= BOUNDS["fp32"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@ON_GPU
 @pytest.mark.parametrize("acceleration", ["eager", "cuda_graph", "compile"])
 @pytest.mark.parametrize("precision", list(BOUNDS))
 def test_the_demo_model_on_a_gpu(precision: str, acceleration: str, demo: dict[str, torch.Tensor]) -> None:
@@ -97,21 +96,20 @@ def test_the_demo_model_on_a_gpu(precision: str, acceleration: str, demo: dict[s
 
 
 @pytest.fixture(scope="module")
-def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ViT-B/16 with a SPACE-CLIP head of full size in one file; random weights whose depth spans metres."""
-    torch.manual_seed(0)
-    encoder = SharedEncoder.from_open_clip("ViT-B-16-quickgelu")
-    head = varied_head(SpaceClipConfig())
-    head.depth_head[-2].weight.mul_(60)
-    path = tmp_path_factory.mktemp("full_size") / "full.safetensors"
-    save_checkpoint(path, CheckpointMetadata("space_clip", encoder.config), head, encoder)
+def full_size(shared_golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SPACE-CLIP on ViT-B/16 in the authors' format, imported; random weights whose depth spans metres."""
+    folder = tmp_path_factory.mktemp("full_size")
+    source, path = folder / "full.pt", folder / "full.safetensors"
+    torch.save({"model": published_state(shared_golden / "space_clip" / "official_keys_full_size.txt")}, source)
+    import_space_clip(source, path, ImportOptions(valid_range=(0.001, 80.0), trained_on="kitti", heads=12))
     return path
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16_encoder"])
-def test_a_full_size_model_on_the_cpu(precision: str, full_size: Path) -> None:
-    settings = EstimatorConfig(weights=(str(full_size),), device="cpu", precision=precision)
+@pytest.mark.parametrize("precision", list(BOUNDS))
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
+def test_an_imported_model_of_full_size(device: str, precision: str, full_size: Path) -> None:
+    settings = EstimatorConfig(weights=(str(full_size),), device=device, precision=precision)
     expected = plain(settings)["space_clip"][:2]
-    error = p99(DepthEstimator.from_settings(settings)(frames()[:2])["space_clip"].depth, expected)
+    error = p99(DepthEstimator.from_settings(settings)(frames()[:2])["space_clip"].depth.cpu(), expected)
     assert error <= BOUNDS[precision]
     assert precision == "fp32" or error > 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import published_state
 
 from clip_depth_ros.cli import main
 from clip_depth_ros.depth.checkpoint import load_checkpoint
@@ -61,25 +62,8 @@ def test_ablated_decoders_are_recognised(official: Path, tmp_path: Path) -> None
     assert (config["film"], config["structural"], config["auxiliary"]) == (False, False, False)
 
 
-def full_size_state(keys: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint with every key and shape of a published one, random values."""
-    state = {}
-    for line in keys.read_text().splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind in ("KEY", "CLIPKEY"):
-            name, shape = rest.split(" ", 1)
-            sizes = [
-                int(number) for number in shape[shape.index("(") + 1 : shape.index(")")].split(",") if number.strip()
-            ]
-            layers = range(12) if ".layers.0." in name else (0,)
-            for layer in layers:
-                tensor = torch.zeros((), dtype=torch.int64) if not sizes else torch.randn(sizes) * 0.02
-                state[name.replace(".layers.0.", f".layers.{layer}.")] = tensor
-    return state
-
-
 def test_a_full_size_checkpoint_imports_in_little_memory(shared_golden: Path, tmp_path: Path) -> None:
-    state = full_size_state(shared_golden / "space_clip" / "official_keys_full_size.txt")
+    state = published_state(shared_golden / "space_clip" / "official_keys_full_size.txt")
     source, target = tmp_path / "full.pt", tmp_path / "full.safetensors"
     torch.save({"model": state, "optimizer": {}, "epoch": 19}, source)
     assert source.stat().st_size > 380e6
