@@ -24,8 +24,8 @@ _KEPT = 16
 """Plans kept ready: each holds memory, and a robot has few cameras and few sets of subscribers."""
 
 Run = Callable[[Sequence[Tensor], Tensor | None], list[DepthResult]]
-"""One plan's network, from uint8 pictures and scales on the host (see :class:`DepthNetwork`) to results that are the
-caller's to keep, on the network's device."""
+"""One plan's network: from its inputs and scales (see :class:`DepthNetwork`), pictures and scales on the host, to
+results that are the caller's to keep, on the network's device."""
 
 
 class Eager:
@@ -45,9 +45,9 @@ class Eager:
         self.device = device
         self.state = ""
 
-    def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def __call__(self, plan: Plan, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Returns a result for each group of ``plan``, on the network's device; see :data:`Run`."""
-        return self.network(plan, images, None if scales is None else scales.to(self.device, non_blocking=True))
+        return self.network(plan, inputs, None if scales is None else scales.to(self.device, non_blocking=True))
 
     def prepare(self, plan: Plan) -> None:
         """Makes ``plan`` ready now, however long that takes, so that its first frame need not wait."""
@@ -88,17 +88,17 @@ class PlanByPlan(Eager, ABC):
             self._built.move_to_end(plan)
         return run
 
-    def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def __call__(self, plan: Plan, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Runs what was built for ``plan``, or eagerly."""
         run = self.ready(plan)
         if run is not None:
             try:
-                return run(images, scales)
+                return run(inputs, scales)
             except Exception as error:
                 self._warn(plan, error)
                 self._built[plan] = None
         # Outside of the handler: its traceback would hold the failed run's memory, which may be all that is missing.
-        return super().__call__(plan, images, scales)
+        return super().__call__(plan, inputs, scales)
 
     def _try_to_build(self, plan: Plan) -> Run | None:
         try:
@@ -138,27 +138,27 @@ class Compiled(PlanByPlan):
         _keep_kernels()
         self._builder: threading.Thread | None = None
 
-    def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def __call__(self, plan: Plan, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Runs ``plan`` compiled, or eagerly while the thread compiles it."""
         if plan not in self._built and (self._builder is None or not self._builder.is_alive()):
             self._builder = threading.Thread(target=self.prepare, args=(plan,), name="clip_depth_compile", daemon=True)
             self._builder.start()
-        return super().__call__(plan, images, scales)
+        return super().__call__(plan, inputs, scales)
 
     def build(self, plan: Plan) -> Run:
         """Returns ``plan`` compiled."""
         network = self.network
 
-        def whole(images: list[Tensor], scales: Tensor | None) -> list[DepthResult]:
-            return network(plan, images, scales)
+        def whole(inputs: list[Tensor], scales: Tensor | None) -> list[DepthResult]:
+            return network(plan, inputs, scales)
 
         # The graph's inputs are on the device, its shapes fixed: each plan is a function of its own.
         compiled = torch.compile(whole, dynamic=False)
         device = self.device
 
-        def run(images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+        def run(inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
             with torch.no_grad():
-                there = [image.to(device, non_blocking=True) for image in images]
+                there = [tensor.to(device, non_blocking=True) for tensor in inputs]
                 results: list[DepthResult] = compiled(there, None if scales is None else scales.to(device))
                 return results
 
@@ -176,9 +176,11 @@ def _keep_kernels() -> None:
 
 
 def blank(plan: Plan) -> tuple[list[Tensor], Tensor | None]:
-    """Returns black pictures and scales of 1 for ``plan``."""
-    images = [torch.zeros(shape, dtype=torch.uint8) for shape in plan.shapes]
-    return images, torch.ones(len(plan.heads), plan.batch) if plan.scaled else None
+    """Returns inputs for ``plan``, black pictures and whatever rays, and scales of 1."""
+    inputs = [torch.zeros(shape, dtype=torch.uint8) for shape in plan.shapes]
+    if plan.clouds:
+        inputs += [torch.zeros(3, *shape[1:3]) for shape in plan.shapes]
+    return inputs, torch.ones(len(plan.heads), plan.batch) if plan.scaled else None
 
 
 def pick_runner(name: str, network: DepthNetwork, device: torch.device) -> Eager:

@@ -32,13 +32,13 @@ class CudaGraphs(PlanByPlan):
         self._pool = torch.cuda.graph_pool_handle()
         self._seen: set[Plan] = set()
 
-    def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def __call__(self, plan: Plan, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Replays the graph of ``plan``; runs eagerly the first time."""
         if plan in self._seen:
             self.prepare(plan)
         elif len(self._seen) < 1000:  # a source that never repeats itself must not fill the memory
             self._seen.add(plan)
-        return super().__call__(plan, images, scales)
+        return super().__call__(plan, inputs, scales)
 
     def release(self) -> None:
         """Forgets every graph, and with them their memory."""
@@ -56,10 +56,10 @@ class _Captured:
     """One plan's graph with its buffers."""
 
     def __init__(self, network: DepthNetwork, plan: Plan, device: torch.device, pool: Any) -> None:
-        images, scales = blank(plan)
+        inputs, scales = blank(plan)
         self._device = device
-        self._staging = [image.pin_memory() for image in images]
-        self._inputs = [image.to(device) for image in images]
+        self._staging = [picture.pin_memory() for picture in inputs[: len(plan.shapes)]]
+        self._inputs = [tensor.to(device) for tensor in inputs]
         self._scale_staging = None if scales is None else scales.pin_memory()
         self._scales = None if scales is None else scales.to(device)
         self._entered = torch.cuda.Event()
@@ -75,14 +75,11 @@ class _Captured:
                 self._results = network(plan, self._inputs, self._scales)
         torch.cuda.current_stream(device).wait_stream(side)
 
-    def run(self, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def run(self, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Replays the graph on other pictures; the results are copies, in the order of the current stream."""
         self._entered.synchronize()  # the staging memory of the run before has been read
-        for image, staging, entry in zip(images, self._staging, self._inputs):
-            if image.is_cuda:
-                entry.copy_(image, non_blocking=True)
-            else:
-                entry.copy_(staging.copy_(image), non_blocking=True)
+        for index, (tensor, entry) in enumerate(zip(inputs, self._inputs)):  # rays are on the device already
+            entry.copy_(tensor if tensor.is_cuda else self._staging[index].copy_(tensor), non_blocking=True)
         if scales is not None and self._scales is not None and self._scale_staging is not None:
             self._scales.copy_(self._scale_staging.copy_(scales), non_blocking=True)
         self._entered.record()

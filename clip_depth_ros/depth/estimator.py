@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clip_depth_ros.depth.acceleration import on_host, pick_runner
 from clip_depth_ros.depth.config import EstimatorConfig
+from clip_depth_ros.depth.device_cloud import CloudOptions, DeviceRays
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.heads import DepthHead
 from clip_depth_ros.depth.loading import load_network, pick_device
@@ -72,6 +73,7 @@ class DepthEstimator:
         chosen = pick_precision(precision, self.device, encoder)
         self._network = DepthNetwork(encoder, heads, self._preprocess, self.device, chosen)
         self._runner = pick_runner(acceleration, self._network, self.device)
+        self._rays = DeviceRays(self.device)
         self.encoder, self.heads = self._network.encoder, self._network.heads
 
     @classmethod
@@ -141,6 +143,8 @@ class DepthEstimator:
         tokens: bool = False,
         heads: Collection[str] | None = None,
         to_host: bool = False,
+        clouds: CloudOptions | None = None,
+        outside: Sequence[np.ndarray | None] | None = None,
     ) -> list[DepthResult]:
         """Estimates depth for pictures whose sizes may differ, still in one encode.
 
@@ -150,12 +154,14 @@ class DepthEstimator:
             tokens: also compute the CLIP features when no head needs them.
             heads: names of the heads to run; all by default, none when empty.
             to_host: bring every result to the host, and wait until it is there.
+            clouds: also make points, where the network runs; of pictures whose camera is unknown all are NaN.
+            outside: ``(H, W)`` bool each, True where a rectified picture shows nothing, for the points; or None.
 
         Returns:
             One result a picture (B = 1), at its own size.
 
         Raises:
-            BadInput: a picture of another type or shape.
+            BadInput: a picture of another type or shape, or, for points, a camera of another size.
         """
         pictures = [_as_batch(image)[0] for image in images]
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
@@ -167,6 +173,10 @@ class DepthEstimator:
         # Pictures of one size lie side by side in the batch, so that what is theirs is a part of it without a copy.
         groups = {size: [index for index, other in enumerate(sizes) if other == size] for size in sorted(set(sizes))}
         order = [index for members in groups.values() for index in members]
+        rays = []
+        if clouds is not None:
+            geometry = list(zip(sizes, cameras or [None] * len(sizes), outside or [None] * len(sizes)))
+            rays = [self._rays.get(*geometry[index]) for index in order]
         together = self._run(
             [pictures[index][None] for index in order],
             [(len(members), size) for size, members in groups.items()],
@@ -174,6 +184,8 @@ class DepthEstimator:
             tokens,
             running,
             to_host,
+            clouds,
+            rays,
         )
         results: dict[int, DepthResult] = {}
         for members, result in zip(groups.values(), together):
@@ -206,11 +218,14 @@ class DepthEstimator:
         tokens: bool,
         heads: tuple[str, ...],
         to_host: bool = False,
+        clouds: CloudOptions | None = None,
+        rays: Sequence[Tensor] = (),
     ) -> list[DepthResult]:
         scales = self._scales(focal, heads)
-        plan = Plan(tuple(tuple(image.shape) for image in images), tuple(groups), heads, tokens, scales is not None)
+        shapes = tuple(tuple(image.shape) for image in images)
+        plan = Plan(shapes, tuple(groups), heads, tokens, scales is not None, clouds)
         with torch.no_grad():
-            results = self._runner(plan, images, scales)
+            results = self._runner(plan, [*images, *rays], scales)
             return on_host(results, self.device) if to_host else results
 
     def _scales(self, focal: Sequence[float | None], heads: Sequence[str]) -> Tensor | None:

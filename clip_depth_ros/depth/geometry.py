@@ -11,8 +11,9 @@ from clip_depth_ros.errors import BadInput
 
 __all__ = ["CameraModel", "EdgeFinder", "depth_edges", "points_from_depth", "valid_depth"]
 
-_REACH = 4  # pixels: second differences of inverse depth are taken this far apart
-_MARGIN = 2 * _REACH  # rows: what an edge depends on, the bends within _REACH and what these are computed from
+EDGE_REACH = 4
+"""Pixels: second differences of inverse depth are taken this far apart to find edges."""
+_MARGIN = 2 * EDGE_REACH  # rows: what an edge depends on, the bends within EDGE_REACH and what these are computed from
 _PIXELS_AT_ONCE = 307_200  # of a band without its margins: 640x480 is done at once
 _FARTHEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -93,8 +94,8 @@ class EdgeFinder:
         self._steep, self._bent, self._near_bend = np.empty((3, rows, width), bool)
         self._readings = np.empty((2, rows, width), bool)
         self._edges = np.empty((height, width), bool)
-        self._across = np.zeros((1, 2 * _REACH + 1), np.float32)
-        self._across[0, [0, _REACH, -1]] = 1, -2, 1
+        self._across = np.zeros((1, 2 * EDGE_REACH + 1), np.float32)
+        self._across[0, [0, EDGE_REACH, -1]] = 1, -2, 1
         self._down = np.ascontiguousarray(self._across.T)
 
     def __call__(self, depth: np.ndarray) -> np.ndarray:
@@ -140,23 +141,23 @@ class EdgeFinder:
         return np.greater(greatest, smallest, out=self._steep[:rows])
 
     def _find_bends(self, inverse: np.ndarray, at_top: bool, at_bottom: bool) -> np.ndarray:
-        """Returns where inverse depth bends within ``_REACH`` pixels."""
+        """Returns where inverse depth bends within ``EDGE_REACH`` pixels."""
         rows = len(inverse)
         across, down = self._first[:rows], self._second[:rows]
         cv2.filter2D(inverse, -1, self._across, dst=across, borderType=cv2.BORDER_REPLICATE)
         cv2.filter2D(inverse, -1, self._down, dst=down, borderType=cv2.BORDER_REPLICATE)
-        if min(inverse.shape) > 2 * _REACH:  # the image's border is no bend; one beside it is found from inside
-            across[:, :_REACH] = across[:, -_REACH:] = 0
+        if min(inverse.shape) > 2 * EDGE_REACH:  # the image's border is no bend; one beside it is found from inside
+            across[:, :EDGE_REACH] = across[:, -EDGE_REACH:] = 0
             if at_top:
-                down[:_REACH] = 0
+                down[:EDGE_REACH] = 0
             if at_bottom:
-                down[-_REACH:] = 0
+                down[-EDGE_REACH:] = 0
         np.abs(across, out=across)
         np.abs(down, out=down)
         bend = np.maximum(across, down, out=across)
         bent = np.greater(bend, np.multiply(inverse, np.float32(self._threshold), out=down), out=self._bent[:rows])
         near_bend = self._near_bend[:rows]
-        window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+        window = np.ones((2 * EDGE_REACH + 1, 2 * EDGE_REACH + 1), np.uint8)
         cv2.dilate(bent.view(np.uint8), window, dst=near_bend.view(np.uint8))
         return near_bend
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from clip_depth_ros.depth.device_cloud import CloudOptions, make_points
 from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
 from clip_depth_ros.depth.heads import DepthHead, DepthPrediction
 from clip_depth_ros.depth.precision import Precision, fold_batch_norms, has_batch_norm
@@ -27,12 +28,15 @@ class DepthResult(Mapping[str, DepthPrediction]):
         pooled: ``(B, D)`` CLIP's pooled token before the projection, or None when not computed.
         tokens: ``(B, N, D)`` last hidden state after the last LayerNorm, CLS first, or None when not computed.
         embedding: ``(B, E)`` projected, unnormalised image embedding, or None where the weights hold no projection.
+        clouds: ``(B, h, w, 4)`` float32 by head name, where they were asked for: x, y, z in metres in the optical
+            frame, NaN where there is no point, and the colour as the bits 0x00RRGGBB.
     """
 
     predictions: Mapping[str, DepthPrediction]
     pooled: Tensor | None
     tokens: Tensor | None
     embedding: Tensor | None
+    clouds: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, head: str) -> DepthPrediction:
         return self.predictions[head]
@@ -53,7 +57,8 @@ class DepthResult(Mapping[str, DepthPrediction]):
             name: replace(prediction, depth=change(prediction.depth), confidence=apply(prediction.confidence))
             for name, prediction in self.predictions.items()
         }
-        return DepthResult(predictions, apply(self.pooled), apply(self.tokens), apply(self.embedding))
+        clouds = {name: change(points) for name, points in self.clouds.items()}
+        return DepthResult(predictions, apply(self.pooled), apply(self.tokens), apply(self.embedding), clouds)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Plan:
         heads: names of the heads to run.
         tokens: whether the CLIP features are wanted.
         scaled: whether depth is multiplied by a number for each picture and head.
+        clouds: what points are made; then each of ``shapes`` is one picture, and the rays of each ``(3, H, W)`` follow
+            the pictures as further inputs (see :class:`~clip_depth_ros.depth.device_cloud.DeviceRays`).
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -73,6 +80,7 @@ class Plan:
     heads: tuple[str, ...]
     tokens: bool
     scaled: bool
+    clouds: CloudOptions | None = None
 
     @property
     def batch(self) -> int:
@@ -87,6 +95,7 @@ class DepthNetwork:
         encoder: the shared encoder, as it runs.
         heads: the heads by name, as they run.
         preprocess: resize and normalisation.
+        device: where they are.
         precision: the types they compute in.
     """
 
@@ -116,16 +125,21 @@ class DepthNetwork:
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.heads = {name: _ready(head, device, precision.heads) for name, head in heads.items()}
         self.preprocess = preprocess.to(device)
+        self.device = device
         self.precision = precision
 
-    def __call__(self, plan: Plan, images: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
+    def __call__(self, plan: Plan, inputs: Sequence[Tensor], scales: Tensor | None) -> list[DepthResult]:
         """Returns a result for each of the plan's groups, on the network's device.
 
         Args:
             plan: what to compute.
-            images: uint8 RGB of the plan's shapes; on the network's device, or to be copied there.
+            inputs: uint8 RGB of the plan's shapes, on the network's device or to be copied there; then the rays, if the
+                plan has clouds.
             scales: ``(heads, B)`` float32 on the device, what each head's depth is multiplied by; None leaves it.
         """
+        images, rays = inputs[: len(plan.shapes)], inputs[len(plan.shapes) :]
+        if rays:  # which colours need the pictures, too
+            images = [image.to(self.device, non_blocking=True) for image in images]
         pixels = self.preprocess(images)
         features = self.encode(pixels, plan.heads, plan.tokens)
         readable = features.to(self.precision.heads)
@@ -135,9 +149,25 @@ class DepthNetwork:
             factors = None if scales is None else scales[:, members]
             predictions = self.predict(readable.part(members), plan.heads, size, factors)
             clip = features.part(members)
-            results.append(DepthResult(predictions, clip.pooled, clip.tokens, clip.embedding))
+            clouds = self._clouds(plan.clouds, predictions, images[members], rays[members]) if plan.clouds else {}
+            results.append(DepthResult(predictions, clip.pooled, clip.tokens, clip.embedding, clouds))
             first += count
         return results
+
+    def _clouds(
+        self,
+        options: CloudOptions,
+        predictions: Mapping[str, DepthPrediction],
+        images: Sequence[Tensor],
+        rays: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
+        """Returns the points ``(n, h, w, 4)`` of n pictures of one size, by head."""
+        pictures, directions = torch.cat(list(images)), torch.stack(list(rays))
+        chosen = {name: predictions[name] for name in options.heads if name in predictions}
+        return {
+            name: make_points(prediction.depth, pictures, directions, options, prediction.valid_range)
+            for name, prediction in chosen.items()
+        }
 
     def encode(self, pixels: Tensor, heads: Sequence[str], tokens: bool) -> EncoderFeatures:
         """Encodes normalised ``(B, 3, h, w)`` once, as far as ``heads`` or the CLIP features need it."""

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import rclpy
@@ -181,10 +182,26 @@ class DepthNode(LifecycleNode):
         self._diagnostics.publish(self._reporter.report(self._state, self._problem, self.pipeline))
 
 
+class Interrupt:
+    """A signal handler that raises KeyboardInterrupt until it is ``over``.
+
+    ROS ends its context before Python hears of a signal: what waits for ROS may end first, and the signal then comes on
+    the way out. And Ctrl-C reaches the node twice, from the terminal and from ros2 launch.
+    """
+
+    over = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raises KeyboardInterrupt, or does nothing when it is over."""
+        if not self.over:
+            raise KeyboardInterrupt
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM; returns the exit code: 0, or 2 for arguments that cannot be used."""
-    # Both signals raise KeyboardInterrupt in this thread: also while weights load, which can take long.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt = Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also while weights load, which can take long
+        signal.signal(number, interrupt)
     try:
         rclpy.init(args=args)
     except RuntimeError as error:
@@ -207,7 +224,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         # A signal ended the context in the middle of a call: that is an end as good as any.
     finally:
-        # Ctrl-C in a terminal reaches the node twice, from the terminal and from ros2 launch.
+        interrupt.over = True
+        # Also for the interpreter's own end, where a second signal would end the process with another code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stopped = True

@@ -9,10 +9,11 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from clip_depth_ros.depth.device_cloud import CloudOptions
 from clip_depth_ros.ros.camera_stream import CameraStream, Frame
 from clip_depth_ros.ros.geometry_keeper import GeometryKeeper
 from clip_depth_ros.ros.images import decode_compressed, decode_image
-from clip_depth_ros.ros.outputs import CameraOutputs, Picture, Wanted
+from clip_depth_ros.ros.outputs import CameraOutputs, Picture, Wanted, cloud_options
 from clip_depth_ros.ros.parameters import Settings
 
 
@@ -45,6 +46,7 @@ class Job:
         frame: the message and when its callback was entered.
         picture: what the network sees.
         wanted: what somebody subscribes to and this frame can give.
+        clouds: the points among it.
         taken: when the worker took it up (``time.perf_counter`` seconds).
         read: seconds the reading took.
     """
@@ -53,6 +55,7 @@ class Job:
     frame: Frame
     picture: Picture
     wanted: Wanted
+    clouds: CloudOptions | None
     taken: float
     read: float
 
@@ -72,7 +75,8 @@ def read_frame(camera: Camera, frame: Frame, settings: Settings) -> Job | None:
     if not wanted:
         camera.stream.counters.skipped += 1
         return None
-    return Job(camera, frame, picture, wanted, taken, time.perf_counter() - taken)
+    clouds = cloud_options(wanted, settings)
+    return Job(camera, frame, picture, wanted, clouds, taken, time.perf_counter() - taken)
 
 
 def _decode(message: Image | CompressedImage, settings: Settings) -> np.ndarray:

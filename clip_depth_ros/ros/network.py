@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from clip_depth_ros.depth.device_cloud import CloudOptions
 from clip_depth_ros.depth.estimator import DepthEstimator, DepthResult
 from clip_depth_ros.depth.geometry import CameraModel
 from clip_depth_ros.ros.diagnostics import MEBIBYTE, OK, WARN, Remark
@@ -22,10 +23,13 @@ class Network:
     Attributes:
         estimator: the network.
         device_name: what people know its device by.
+        makes_clouds: whether points are made where the network runs: on a GPU as a part of its graph. On a CPU they are
+            made faster of the depth.
     """
 
     estimator: DepthEstimator
     device_name: str
+    makes_clouds: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -43,7 +47,7 @@ class Network:
         name = str(estimator.device)
         if estimator.device.type == "cuda":
             name += f" ({torch.cuda.get_device_name(estimator.device)})"  # now: a device that broke cannot be asked
-        return cls(estimator, name)
+        return cls(estimator, name, makes_clouds=estimator.device.type == "cuda")
 
     def run(
         self,
@@ -51,9 +55,11 @@ class Network:
         cameras: Sequence[CameraModel | None],
         tokens: bool,
         heads: Collection[str] | None = None,
+        clouds: CloudOptions | None = None,
+        outside: Sequence[np.ndarray | None] | None = None,
     ) -> list[DepthResult]:
         """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`); the results are on the host."""
-        return self.estimator.run(images, cameras, tokens, heads, to_host=True)
+        return self.estimator.run(images, cameras, tokens, heads, True, clouds if self.makes_clouds else None, outside)
 
     def device_answers(self) -> bool:
         """Returns whether the device takes work after an error of CUDA; False where there is none to ask.

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from clip_depth_ros.depth.colour import colourise
+from clip_depth_ros.depth.device_cloud import CloudOptions
 from clip_depth_ros.depth.estimator import DepthResult
 from clip_depth_ros.depth.geometry import CameraModel
 from clip_depth_ros.depth.heads import DepthPrediction
@@ -21,7 +22,7 @@ from clip_depth_ros.ros.calibration import Calibration
 from clip_depth_ros.ros.camera_info import depth_camera_info
 from clip_depth_ros.ros.images import depth_message, image_pixels, matrix_message
 from clip_depth_ros.ros.parameters import Settings
-from clip_depth_ros.ros.point_cloud import CloudBuilder
+from clip_depth_ros.ros.point_cloud import CloudBuilder, grid_message
 from clip_depth_ros.ros.topics import advertise
 
 DEPTH, CAMERA_INFO, POINTS, COLOUR, CONFIDENCE = "image", "camera_info", "points", "image_color", "confidence"
@@ -182,7 +183,7 @@ class CameraOutputs:
     def publish(self, picture: Picture, result: DepthResult, wanted: Wanted, settings: Settings) -> None:
         """Publishes what is wanted of one picture's result, depth first; every header is the picture's own."""
         for folder, (head, kinds) in wanted.folders.items():
-            self._publish_folder(self._folders[folder], picture, result[head], kinds, settings)
+            self._publish_folder(self._folders[folder], picture, result, head, kinds, settings)
         for kind, values in ((TOKENS, result.tokens), (EMBEDDING, result.embedding)):
             if kind in wanted.clip and values is not None:
                 self._clip[kind].publish(matrix_message(picture.header, _matrix(values)))
@@ -194,13 +195,14 @@ class CameraOutputs:
         self,
         topics: _Topics,
         picture: Picture,
-        prediction: DepthPrediction,
+        result: DepthResult,
+        head: str,
         kinds: frozenset[str],
         settings: Settings,
     ) -> None:
-        header, publishers = picture.header, topics.publishers
+        header, publishers, prediction = picture.header, topics.publishers, result[head]
         if kinds & _NEED_DEPTH:
-            self._publish_depth(topics, picture, prediction, kinds, settings)
+            self._publish_depth(topics, picture, prediction, result.clouds.get(head), kinds, settings)
         source = picture.calibration
         if CAMERA_INFO in kinds and picture.camera is not None and source.camera is not None:
             publishers[CAMERA_INFO].publish(depth_camera_info(source.message, header, source.camera, self._rectify))
@@ -213,6 +215,7 @@ class CameraOutputs:
         topics: _Topics,
         picture: Picture,
         prediction: DepthPrediction,
+        points: Tensor | None,
         kinds: frozenset[str],
         settings: Settings,
     ) -> None:
@@ -227,8 +230,12 @@ class CameraOutputs:
             message = topics.image if metric else depth_message(header, depth, settings.depth_encoding, topics.image)
             publishers[DEPTH].publish(message)
         if POINTS in kinds and picture.camera is not None:
-            builder = self._cloud_builder(picture.camera, settings)
-            publishers[POINTS].publish(builder.build(header, depth, picture.image, topics.points))
+            if points is None:
+                builder = self._cloud_builder(picture.camera, settings)
+                cloud = builder.build(header, depth, picture.image, topics.points)
+            else:
+                cloud = grid_message(header, points[0].numpy(), settings.points_organised, topics.points)
+            publishers[POINTS].publish(cloud)
         if COLOUR in kinds:
             colourise(depth, *limits, out=image_pixels(topics.colour, header, raw.shape, "rgb8"))
             publishers[COLOUR].publish(topics.colour)
@@ -250,6 +257,21 @@ class CameraOutputs:
     def _on_mismatch(self, sentence: str) -> None:
         self.mismatches = [*self.mismatches[-4:], sentence]
         self._node.get_logger().warning(f"No data will be sent: {sentence}.")
+
+
+def cloud_options(wanted: Wanted, settings: Settings) -> CloudOptions | None:
+    """Returns what points are wanted, for a network that makes them; None for none."""
+    heads = tuple(sorted({head for head, kinds in wanted.folders.values() if POINTS in kinds}))
+    if not heads:
+        return None
+    return CloudOptions(
+        heads,
+        (settings.depth_minimum, settings.depth_maximum or np.inf),
+        settings.points_stride,
+        settings.points_minimum,
+        settings.points_maximum or np.inf,
+        settings.points_edge_threshold,
+    )
 
 
 def valid_range(prediction: DepthPrediction, settings: Settings) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from clip_depth_ros.depth.cloud import FIELDS, POINT_STEP, PointGrid, packed_col
 from clip_depth_ros.depth.geometry import CameraModel
 from clip_depth_ros.ros.message_data import data_array
 
-__all__ = ["POINT_STEP", "CloudBuilder", "cloud_message"]
+__all__ = ["POINT_STEP", "CloudBuilder", "cloud_message", "grid_message"]
 
 
 def cloud_message(header: Header, points: np.ndarray, rgb: np.ndarray, organised: bool = True) -> PointCloud2:
@@ -83,7 +83,22 @@ class CloudBuilder:
             self._points.write(depth, rgb, _grid(message, header, *self._points.shape))
             return message
         self._points.write(depth, rgb, self._packed)
-        return _row(message, header, self._packed, np.isfinite(self._packed[..., 2]))
+        return grid_message(header, self._packed, False, message)
+
+
+def grid_message(header: Header, points: np.ndarray, organised: bool, message: PointCloud2) -> PointCloud2:
+    """Makes ``message`` the cloud of a grid of points and returns it.
+
+    Args:
+        header: of the image, kept as it is.
+        points: (H, W, 4) float32, as :meth:`~clip_depth_ros.depth.cloud.PointGrid.write` makes them.
+        organised: see ``cloud_message``.
+        message: a cloud, already published or empty, to write over.
+    """
+    if organised:
+        np.copyto(_grid(message, header, *points.shape[:2]), points)
+        return message
+    return _row(message, header, points, np.isfinite(points[..., 2]))
 
 
 def _grid(message: PointCloud2, header: Header, height: int, width: int) -> np.ndarray:

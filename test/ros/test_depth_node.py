@@ -16,6 +16,8 @@ from rig import WAIT, image, stamp_of
 from safetensors.torch import save_file
 from sensor_msgs.msg import Image
 
+from clip_depth_ros.ros.depth_node import Interrupt
+
 
 def _bad_weights(folder: Path, good: str) -> dict[str, tuple[Path, str]]:
     """Files that are no weights for this node, with what must be said of them."""
@@ -109,6 +111,18 @@ def test_signals_end_a_node_that_is_still_loading_with_code_0(
         remote.until(lambda: remote.process.exit_code is not None)
         assert remote.process.exit_code == 0, log.read_text()
         assert "Traceback" not in log.read_text()
+
+
+def test_a_signal_that_comes_on_the_way_out_changes_nothing() -> None:
+    interrupt = Interrupt()
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        interrupt.over = True
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(

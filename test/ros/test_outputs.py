@@ -17,6 +17,7 @@ from clip_depth_ros.depth.estimator import DepthResult
 from clip_depth_ros.depth.heads import DepthPrediction
 from clip_depth_ros.ros.calibration import CalibrationKeeper
 from clip_depth_ros.ros.depth_node import DepthNode
+from clip_depth_ros.ros.network import Network
 from clip_depth_ros.ros.outputs import CameraOutputs, Picture, valid_range
 from clip_depth_ros.ros.parameters import Settings
 
@@ -100,7 +101,16 @@ def test_parameters_narrow_the_heads_range_and_never_widen_it(make_rig: MakeRig)
     assert valid_range(prediction, rig.depth_node.parameters.settings) == (2.0, 3.0)
 
 
-def test_points_are_rays_times_depth_with_the_images_colour(make_rig: MakeRig) -> None:
+@pytest.fixture(params=[False, True], ids=["points of the depth", "points of the network"])
+def makes_clouds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the network makes the points, as it does on a GPU."""
+    load = Network.load
+    makes = bool(request.param)
+    monkeypatch.setattr(Network, "load", lambda settings: replace(load(settings), makes_clouds=makes))
+    return makes
+
+
+def test_points_are_rays_times_depth_with_the_images_colour(make_rig: MakeRig, makes_clouds: bool) -> None:
     rig = make_rig(points__edge_threshold=0.0)
     rig.listen(Image, "depth/image")
     rig.listen(PointCloud2, "depth/points")
@@ -124,6 +134,7 @@ def test_points_are_rays_times_depth_with_the_images_colour(make_rig: MakeRig) -
     rig.send("image", image(2))
     thinned = cloud_array(rig.answer("depth/points", 2))
     assert thinned.shape == (1, int((depth[::4, ::4] <= near).sum()), 4)
+    assert (rig.pipeline.cameras[0].outputs._cloud is None) == makes_clouds
 
 
 def test_only_wanted_topics_cost_work(make_rig: MakeRig) -> None:
@@ -170,7 +181,7 @@ def test_tokens_and_embedding_are_those_of_the_same_encode(make_rig: MakeRig) ->
     assert (embedding.height, embedding.width) == (1, 24)
 
 
-def test_a_rectified_image_is_undistorted_first(make_rig: MakeRig) -> None:
+def test_a_rectified_image_is_undistorted_first(make_rig: MakeRig, makes_clouds: bool) -> None:
     rig = make_rig(rectify=True, points__edge_threshold=0.0)
     rig.listen(Image, "depth/image_rect", "depth/image_color")
     rig.listen(CameraInfo, "depth/camera_info")
@@ -198,6 +209,7 @@ def test_a_rectified_image_is_undistorted_first(make_rig: MakeRig) -> None:
     points = cloud_array(rig.answer("depth/points"))
     columns = np.arange(64)
     np.testing.assert_allclose(points[24, :, 0], (columns - 31.5) / 30 * points[24, :, 2], atol=1e-5)
+    np.testing.assert_array_equal(points[..., 2], depth)
     assert "depth/image" not in {name for name, _ in rig.node.get_topic_names_and_types() if name == "/depth/image"}
 
 
