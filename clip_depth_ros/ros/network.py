@@ -59,7 +59,8 @@ class Network:
         outside: Sequence[np.ndarray | None] | None = None,
     ) -> list[DepthResult]:
         """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`); the results are on the host."""
-        return self.estimator.run(images, cameras, tokens, heads, True, clouds if self.makes_clouds else None, outside)
+        made = clouds if self.makes_clouds else None
+        return self.estimator.run(images, cameras, tokens, heads, to_host=True, clouds=made, outside=outside)
 
     def device_answers(self) -> bool:
         """Returns whether the device takes work after an error of CUDA; False where there is none to ask.
