@@ -122,6 +122,15 @@ def test_as_fast_as_it_is_taken_loses_nothing_and_the_search_ends(live):
     assert found["highest_rate_hz"] == (max(held) if held else None)
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """This process takes SIGINT as Ctrl-C, also where the tests were started in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_keeps_what_was_measured_and_ends_the_node(live, tmp_path):
     with Spool(tmp_path) as results:
 
