@@ -6,7 +6,8 @@ The points are those of :class:`~clip_depth_ros.depth.cloud.PointGrid`, which is
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_depth_ros.depth.camera import CameraModel
-from clip_depth_ros.depth.cloud import require_size
 from clip_depth_ros.depth.geometry import EDGE_REACH, depth_bounds
+from clip_depth_ros.errors import BadInput
 
 _KEPT = 16  # cameras whose rays stay on the device
 _NO_NEIGHBOUR = 1e30  # inverse depth of a pixel without reading, where the smallest is looked for
@@ -43,6 +44,21 @@ class CloudOptions:
     edge_threshold: float = 0.0
 
 
+def together(clouds: Sequence[CloudOptions | None]) -> CloudOptions | None:
+    """Returns what a batch makes so that every picture gets its own points; None for none.
+
+    Raises:
+        BadInput: the pictures' points differ in more than their heads.
+    """
+    wanted = [options for options in clouds if options is not None]
+    if not wanted:
+        return None
+    heads = tuple(sorted({head for options in wanted for head in options.heads}))
+    if len({replace(options, heads=heads) for options in wanted}) > 1:
+        raise BadInput("The points of one batch can differ in their heads only: run these pictures apart.")
+    return replace(wanted[0], heads=heads)
+
+
 class DeviceRays:
     """Cameras' rays on a device, kept for those used last."""
 
@@ -67,12 +83,15 @@ class DeviceRays:
         """
         if camera is None or not camera.is_calibrated:
             return torch.full((3, *size), torch.nan, device=self._device)
-        require_size("a camera", np.empty((camera.height, camera.width)), size[1], size[0])
+        if (camera.height, camera.width) != size:
+            raise BadInput(
+                f"the cloud needs a camera of {size[1]}x{size[0]} but got {camera.width}x{camera.height}: use the "
+                "calibration of this image size"
+            )
         key = (id(camera), id(outside))  # of objects that are kept with the rays, so that no other gets their number
         if key not in self._kept:
             rays = np.array(camera.rays().transpose(2, 0, 1), order="C")
-            if outside is not None:
-                rays[2, outside] = np.nan
+            rays[2] = 1 if outside is None else np.where(outside, np.nan, 1)  # a pixel without ray still shows an edge
             self._kept[key] = (camera, outside, torch.from_numpy(rays).to(self._device))
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clip_depth_ros.depth.acceleration import on_host, pick_runner
 from clip_depth_ros.depth.config import EstimatorConfig
-from clip_depth_ros.depth.device_cloud import CloudOptions, DeviceRays
+from clip_depth_ros.depth.device_cloud import CloudOptions, DeviceRays, together
 from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.depth.heads import DepthHead
 from clip_depth_ros.depth.loading import load_network, pick_device
@@ -143,8 +143,8 @@ class DepthEstimator:
         tokens: bool = False,
         heads: Collection[str] | None = None,
         to_host: bool = False,
-        clouds: CloudOptions | None = None,
-        outside: Sequence[np.ndarray | None] | None = None,
+        clouds: Sequence[CloudOptions | None] = (),
+        outside: Sequence[np.ndarray | None] = (),
     ) -> list[DepthResult]:
         """Estimates depth for pictures whose sizes may differ, still in one encode.
 
@@ -154,8 +154,9 @@ class DepthEstimator:
             tokens: also compute the CLIP features when no head needs them.
             heads: names of the heads to run; all by default, none when empty.
             to_host: bring every result to the host, and wait until it is there.
-            clouds: also make points, where the network runs; of pictures whose camera is unknown all are NaN.
-            outside: ``(H, W)`` bool each, True where a rectified picture shows nothing, for the points; or None.
+            clouds: the points to make of each picture, where the network runs; of a picture whose camera is unknown
+                all are NaN. They may differ in their heads only, which must be among those that run.
+            outside: for the points, ``(H, W)`` bool each, True where a rectified picture shows nothing; or None.
 
         Returns:
             One result a picture (B = 1), at its own size.
@@ -173,24 +174,41 @@ class DepthEstimator:
         # Pictures of one size lie side by side in the batch, so that what is theirs is a part of it without a copy.
         groups = {size: [index for index, other in enumerate(sizes) if other == size] for size in sorted(set(sizes))}
         order = [index for members in groups.values() for index in members]
-        rays = []
-        if clouds is not None:
-            geometry = list(zip(sizes, cameras or [None] * len(sizes), outside or [None] * len(sizes)))
-            rays = [self._rays.get(*geometry[index]) for index in order]
-        together = self._run(
+        points = together(clouds)
+        if points is not None and not set(points.heads) <= set(running):
+            raise BadInput(f"Points of {', '.join(points.heads)} need these heads to run.")
+        rays = [] if points is None else [self._rays_of(index, sizes, cameras, clouds, outside) for index in order]
+        grouped = self._run(
             [pictures[index][None] for index in order],
             [(len(members), size) for size, members in groups.items()],
             [focal[index] for index in order],
             tokens,
             running,
             to_host,
-            clouds,
+            points,
             rays,
         )
         results: dict[int, DepthResult] = {}
-        for members, result in zip(groups.values(), together):
+        for members, result in zip(groups.values(), grouped):
             results.update({index: _single(result, position) for position, index in enumerate(members)})
+        for index, options in enumerate(clouds):
+            wanted = () if options is None else options.heads
+            made = results[index].clouds
+            results[index] = replace(results[index], clouds={name: made[name] for name in wanted})
         return [results[index] for index in range(len(pictures))]
+
+    def _rays_of(
+        self,
+        index: int,
+        sizes: Sequence[tuple[int, int]],
+        cameras: Sequence[CameraModel | None] | None,
+        clouds: Sequence[CloudOptions | None],
+        outside: Sequence[np.ndarray | None],
+    ) -> Tensor:
+        """Returns the rays of one picture; those of a picture without points are never computed, they may take long."""
+        if not cameras or clouds[index] is None:
+            return self._rays.get(sizes[index], None)
+        return self._rays.get(sizes[index], cameras[index], outside[index] if outside else None)
 
     def prepare(self, size: tuple[int, int], batch: int = 1, tokens: bool = False) -> None:
         """Makes ready what :meth:`run` needs for ``batch`` pictures of ``size`` (height, width), all heads.
@@ -201,8 +219,9 @@ class DepthEstimator:
         self._runner.prepare(Plan(((1, *size, 3),) * batch, ((batch, size),), tuple(self.heads), tokens, canonical))
 
     def release(self) -> None:
-        """Frees what is kept for speed alone (captured graphs); it comes back with use."""
+        """Frees what is kept for speed alone (captured graphs, rays on the device); it comes back with use."""
         self._runner.release()
+        self._rays = DeviceRays(self.device)
 
     @property
     def path(self) -> dict[str, str]:

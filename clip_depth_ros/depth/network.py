@@ -163,7 +163,7 @@ class DepthNetwork:
     ) -> dict[str, Tensor]:
         """Returns the points ``(n, h, w, 4)`` of n pictures of one size, by head."""
         pictures, directions = torch.cat(list(images)), torch.stack(list(rays))
-        chosen = {name: predictions[name] for name in options.heads if name in predictions}
+        chosen = {name: predictions[name] for name in options.heads}
         return {
             name: make_points(prediction.depth, pictures, directions, options, prediction.valid_range)
             for name, prediction in chosen.items()

@@ -55,11 +55,11 @@ class Network:
         cameras: Sequence[CameraModel | None],
         tokens: bool,
         heads: Collection[str] | None = None,
-        clouds: CloudOptions | None = None,
-        outside: Sequence[np.ndarray | None] | None = None,
+        clouds: Sequence[CloudOptions | None] = (),
+        outside: Sequence[np.ndarray | None] = (),
     ) -> list[DepthResult]:
         """Runs the estimator once for all pictures (see :meth:`DepthEstimator.run`); the results are on the host."""
-        made = clouds if self.makes_clouds else None
+        made = clouds if self.makes_clouds else ()
         return self.estimator.run(images, cameras, tokens, heads, to_host=True, clouds=made, outside=outside)
 
     def device_answers(self) -> bool:

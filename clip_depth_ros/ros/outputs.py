@@ -201,8 +201,13 @@ class CameraOutputs:
         settings: Settings,
     ) -> None:
         header, publishers, prediction = picture.header, topics.publishers, result[head]
-        if kinds & _NEED_DEPTH:
-            self._publish_depth(topics, picture, prediction, result.clouds.get(head), kinds, settings)
+        points = result.clouds.get(head)
+        made = frozenset((POINTS,)) if points is not None else frozenset()  # by the network: their depth is not needed
+        if (kinds - made) & _NEED_DEPTH:
+            self._publish_depth(topics, picture, prediction, kinds - made, settings)
+        if points is not None:
+            cloud = grid_message(header, points[0].numpy(), settings.points_organised, topics.points)
+            publishers[POINTS].publish(cloud)
         source = picture.calibration
         if CAMERA_INFO in kinds and picture.camera is not None and source.camera is not None:
             publishers[CAMERA_INFO].publish(depth_camera_info(source.message, header, source.camera, self._rectify))
@@ -215,7 +220,6 @@ class CameraOutputs:
         topics: _Topics,
         picture: Picture,
         prediction: DepthPrediction,
-        points: Tensor | None,
         kinds: frozenset[str],
         settings: Settings,
     ) -> None:
@@ -230,12 +234,8 @@ class CameraOutputs:
             message = topics.image if metric else depth_message(header, depth, settings.depth_encoding, topics.image)
             publishers[DEPTH].publish(message)
         if POINTS in kinds and picture.camera is not None:
-            if points is None:
-                builder = self._cloud_builder(picture.camera, settings)
-                cloud = builder.build(header, depth, picture.image, topics.points)
-            else:
-                cloud = grid_message(header, points[0].numpy(), settings.points_organised, topics.points)
-            publishers[POINTS].publish(cloud)
+            builder = self._cloud_builder(picture.camera, settings)
+            publishers[POINTS].publish(builder.build(header, depth, picture.image, topics.points))
         if COLOUR in kinds:
             colourise(depth, *limits, out=image_pixels(topics.colour, header, raw.shape, "rgb8"))
             publishers[COLOUR].publish(topics.colour)

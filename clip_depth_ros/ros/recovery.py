@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from clip_depth_ros.depth.device_cloud import CloudOptions
 from clip_depth_ros.depth.estimator import DepthResult
 from clip_depth_ros.errors import BadInput
 from clip_depth_ros.ros.counters import Batches
@@ -262,7 +261,7 @@ class NetworkRunner:
                 [job.picture.camera for job in jobs],
                 tokens=any(job.wanted.clip for job in jobs),
                 heads=_heads(jobs),
-                clouds=_clouds(jobs),
+                clouds=[job.clouds for job in jobs],
                 outside=[job.picture.outside for job in jobs],
             )
         except Exception as error:
@@ -294,12 +293,3 @@ class NetworkRunner:
 
 def _heads(jobs: Sequence[Job]) -> Collection[str]:
     return {head for job in jobs for head in job.wanted.heads}
-
-
-def _clouds(jobs: Sequence[Job]) -> CloudOptions | None:
-    """Returns the points that are wanted of any job; all jobs of a batch were read with the same settings."""
-    wanted = [job.clouds for job in jobs if job.clouds is not None]
-    if not wanted:
-        return None
-    heads = {head for options in wanted for head in options.heads}
-    return replace(wanted[0], heads=tuple(sorted(heads)))

@@ -121,7 +121,7 @@ def test_an_estimator_gives_the_points_of_every_picture_whose_camera_is_known() 
     pictures = [scene(seed, *size)[1] for seed, size in enumerate(sizes)]
     cameras = [PINHOLE, None, FISHEYE]
     options = CloudOptions(("other",), edge_threshold=0.05, stride=2)
-    results = estimator.run(pictures, cameras, clouds=options)
+    results = estimator.run(pictures, cameras, clouds=[options] * 3)
     assert all(set(result.clouds) == {"other"} for result in results)
     assert results[1].clouds["other"].shape == (1, 16, 24, 4)
     assert results[1].clouds["other"][..., :3].isnan().all()
@@ -133,6 +133,21 @@ def test_an_estimator_gives_the_points_of_every_picture_whose_camera_is_known() 
     assert estimator.run(pictures, cameras)[0].clouds == {}
 
 
+def test_rays_are_computed_for_pictures_with_points_alone() -> None:
+    """They may take seconds, which no frame of another camera shall wait for."""
+    estimator = DepthEstimator(tiny_encoder(), {"space_clip": tiny_head(), "other": tiny_head(seed=1)}, "cpu")
+    pictures = [scene(seed)[1] for seed in range(3)]
+    cameras = [CameraModel.pinhole(WIDTH, HEIGHT, focal, focal, 31.0, 25.0) for focal in (50.0, 51.0, 52.0)]
+    clouds = [CloudOptions(("other",)), None, CloudOptions(("space_clip",))]
+    results = estimator.run(pictures, cameras, clouds=clouds)
+    assert [set(result.clouds) for result in results] == [{"other"}, set(), {"space_clip"}]
+    assert ["_rays" in vars(camera) for camera in cameras] == [True, False, True]
+    with pytest.raises(BadInput, match="run these pictures apart"):
+        estimator.run(pictures, cameras, clouds=[clouds[0], None, CloudOptions(("other",), stride=2)])
+    with pytest.raises(BadInput, match="Points of other need"):
+        estimator.run(pictures, cameras, heads=("space_clip",), clouds=[clouds[0], None, None])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_points_of_a_cuda_graph_are_those_of_its_depth() -> None:
     estimator = DepthEstimator(tiny_encoder(), {"space_clip": tiny_head()}, "cuda", "fp32", acceleration="cuda_graph")
@@ -140,7 +155,7 @@ def test_points_of_a_cuda_graph_are_those_of_its_depth() -> None:
     for seed in range(4):  # eager, captured, replayed
         _, rgb = scene(seed)
         camera = (PINHOLE, FISHEYE)[seed % 2]
-        result = estimator.run([rgb], [camera], to_host=True, clouds=options)[0]
+        result = estimator.run([rgb], [camera], to_host=True, clouds=[options])[0]
         prediction = result["space_clip"]
         depth = readings(prediction.depth[0].numpy(), prediction.valid_range)
         expected = of_the_depth(depth, rgb, camera, options)
