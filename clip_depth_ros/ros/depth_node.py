@@ -182,6 +182,14 @@ class DepthNode(LifecycleNode):
         self._diagnostics.publish(self._reporter.report(self._state, self._problem, self.pipeline))
 
 
+class Stop(KeyboardInterrupt):
+    """A signal to end; not KeyboardInterrupt itself.
+
+    Python notes where that leaves code run from C, as imports of compiled modules do, and then ends the process with
+    SIGINT's code, caught or not.
+    """
+
+
 class Interrupt:
     """A signal handler that raises KeyboardInterrupt until it is ``over``.
 
@@ -194,7 +202,7 @@ class Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raises KeyboardInterrupt, or does nothing when it is over."""
         if not self.over:
-            raise KeyboardInterrupt
+            raise Stop
 
 
 def main(args: Sequence[str] | None = None) -> int:

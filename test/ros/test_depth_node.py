@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,22 @@ def test_signals_end_a_node_that_is_still_loading_with_code_0(
         remote.until(lambda: remote.process.exit_code is not None)
         assert remote.process.exit_code == 0, log.read_text()
         assert "Traceback" not in log.read_text()
+
+
+def test_a_signal_in_code_that_is_run_from_c_ends_with_code_0() -> None:
+    script = (
+        "import ctypes, signal\n"
+        "from clip_depth_ros.ros.depth_node import Interrupt\n"
+        "signal.signal(signal.SIGTERM, Interrupt())\n"
+        "run = ctypes.pythonapi.PyRun_String\n"
+        "run.restype, run.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_int] + 2 * [ctypes.py_object]\n"
+        "try:\n"
+        "    run(b'import signal; signal.raise_signal(signal.SIGTERM)', 257, {}, {})\n"
+        "except KeyboardInterrupt:\n"
+        "    print('caught')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "caught\n", "")
 
 
 def test_a_signal_that_comes_on_the_way_out_changes_nothing() -> None:
