@@ -99,6 +99,7 @@ def load_trained(checkpoint: Path, recipe: Recipe, weights: str = "best") -> Tra
     _load(method, content["state_dict"], weights, checkpoint, recipe)
     method.check_frozen(str(content.get("frozen_identity", "")), str(checkpoint))
     method.started_from = str(content.get("started_from", ""))  # the weights it began with may be gone by now
+    method.history = str(content.get("history", ""))
     method.requires_grad_(False).eval()
     tells = validated and weights == best["weights"]
     note = f"best of its validations, metric AbsRel {best['abs_rel']:.3f}" if tells else ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clip_depth_ros.depth.checkpoint import read_metadata
+from clip_depth_ros.depth.encoder import SharedEncoder
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets import open_data_set
 from clip_depth_training.data_sets.base import DepthDataSet
@@ -49,7 +50,7 @@ def provenance_of(
     return Provenance(
         recipe=recipe.name,
         trained_on=f"{' '.join(told)} {steps} steps of {recipe.batch_size} pictures, {_start_text(recipe, method)}; "
-        f"{weights}.",
+        f"{weights}.{_history(recipe, method)}",
         training_intrinsics="; ".join(dict.fromkeys(cameras)),
         metrics=metrics,
     )
@@ -93,14 +94,31 @@ def _span(values: list[float]) -> str:
 
 
 def _start_text(recipe: Recipe, method: Method) -> str:
-    """Returns what the training started from."""
-    if method.started_from:
-        return f"going on from {method.started_from}"
-    encoder = getattr(method, "encoder", None)
-    if encoder is None or method.trained is method:
-        return "from random weights"
-    text = f"from random weights on the frozen encoder {encoder.config.name} ({encoder.identity()[:12]}"
-    source = str(getattr(recipe.network, "encoder", ""))
-    if source.endswith(".safetensors"):
-        return f"{text}, itself trained on: {read_metadata(Path(source)).trained_on.rstrip('.')})"
+    """Returns what the training started from, and what stayed frozen."""
+    text = f"going on from {method.started_from}" if method.started_from else "from random weights"
+    encoder = _frozen_encoder(method)
+    if encoder is None:
+        return text
+    text = f"{text} on the frozen encoder {encoder.config.name} ({encoder.identity()[:12]}"
+    if _encoder_file(recipe) is not None:
+        return f"{text})"
     return f"{text}, weights {getattr(recipe.network, 'pretrained', '') or 'random'} of open_clip)"
+
+
+def _history(recipe: Recipe, method: Method) -> str:
+    """Returns what the weights behind this training were trained on: sentences after a space, or nothing."""
+    known = [method.history] if method.history else []
+    encoder, file = _frozen_encoder(method), _encoder_file(recipe)
+    if encoder is not None and file is not None:
+        known.append(f"The encoder {encoder.identity()[:12]}: {read_metadata(file).trained_on.rstrip('.')}.")
+    return "".join(f" {text}" for text in known)
+
+
+def _frozen_encoder(method: Method) -> SharedEncoder | None:
+    encoder = getattr(method, "encoder", None)
+    return None if method.trained is method else encoder
+
+
+def _encoder_file(recipe: Recipe) -> Path | None:
+    source = str(getattr(recipe.network, "encoder", ""))
+    return Path(source) if source.endswith(".safetensors") else None

@@ -119,7 +119,7 @@ class MethodTraining(lightning.LightningModule):
         """Leaves a frozen encoder out: it is read from its own file again."""
         self.finite.settle()
         checkpoint["frozen_identity"] = self.method.frozen_identity
-        checkpoint["started_from"] = self.method.started_from
+        checkpoint["started_from"], checkpoint["history"] = self.method.started_from, self.method.history
         kept = {id(value) for value in self.method.trained.state_dict(keep_vars=True).values()}
         for name, value in self.method.state_dict(keep_vars=True).items():
             if id(value) not in kept:
@@ -129,6 +129,7 @@ class MethodTraining(lightning.LightningModule):
         """Puts the frozen weights, which the checkpoint leaves out, back into what is about to be loaded."""
         self.method.check_frozen(str(checkpoint.get("frozen_identity", "")), "The interrupted training")
         self.method.started_from = str(checkpoint.get("started_from", ""))
+        self.method.history = str(checkpoint.get("history", ""))
         for name, value in self.state_dict().items():
             if name.startswith("method."):
                 checkpoint["state_dict"].setdefault(name, value)

@@ -52,7 +52,9 @@ class Method(nn.Module, ABC):
     valid_range: tuple[float, float]
     canonical_focal_px: float | None
     started_from: str = ""
-    """The weights that training went on from and what they were trained on, in words; empty for random ones."""
+    """The weights that training went on from, in words; empty for random ones."""
+    history: str = ""
+    """What those weights were trained on: sentences, the latest first."""
 
     @property
     @abstractmethod
@@ -109,6 +111,11 @@ class Method(nn.Module, ABC):
         size = self.preprocess.size
         scale = (size[0] / height * size[1] / width) ** 0.5
         return (batch.focal * scale / self.canonical_focal_px)[:, None, None]
+
+    def remember_start(self, weights: str, trained_on: str) -> None:
+        """Notes which weights training goes on from, and what those were trained on, for the card."""
+        self.started_from = f"the {weights}"
+        self.history = f"The {weights}: {trained_on.rstrip('.')}."
 
     @torch.no_grad()
     def metres(self, batch: Batch) -> Tensor:

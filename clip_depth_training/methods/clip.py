@@ -225,7 +225,7 @@ class ClipMethod(Method):
     def _start_from(self, folder: Path) -> None:
         before = load_checkpoint(folder / "encoder.safetensors")
         known = before.metadata
-        self.started_from = f"the encoder {known.encoder_identity[:12]} (trained on: {known.trained_on.rstrip('.')})"
+        self.remember_start(f"encoder {known.encoder_identity[:12]}", known.trained_on)
         tensors = dict(before.encoder)
         tensors.setdefault("proj", self.encoder.visual.get_parameter("proj").detach())
         self.encoder.load_vision({name: value.float() for name, value in tensors.items()}, str(folder))

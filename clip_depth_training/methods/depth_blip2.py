@@ -130,10 +130,7 @@ class DepthBlip2Method(HeadOnFrozenEncoder):
         own = {name: value for name, value in self.head.state_dict().items() if not name.startswith("bins.")}
         check_tensors(tensors, own, f"{file.path} does not hold the Q-Former that its configuration describes")
         self.head.load_state_dict(tensors, strict=False)
-        self.started_from = (
-            f"the Q-Former of {file.metadata.source} on the frozen encoder {self.encoder.config.name} "
-            f"({self._identity[:12]})"
-        )
+        self.remember_start(f"Q-Former of {file.metadata.source}", file.metadata.trained_on)
 
     def _looked_at(self, maps: Tensor) -> Tensor:
         """Returns the crop of pictures ``(B, H, W, 3)`` or of maps ``(B, H, W)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
-from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder
+from clip_depth_ros.depth.encoder import EncoderFeatures, SharedEncoder, check_tensors
 from clip_depth_ros.depth.heads import DepthHead
 from clip_depth_ros.depth.preprocess import Preprocess
 from clip_depth_ros.errors import BadInput
@@ -58,6 +59,34 @@ class HeadOnFrozenEncoder(Method):
     def compute_frozen_in(self, dtype: torch.dtype) -> None:
         """Has the encoder hold and compute its numbers as ``dtype``."""
         self.encoder.to(dtype)
+
+    def go_on_from(self, file: Path, own: tuple[str, ...] = ()) -> None:
+        """Starts from a trained head instead of random weights.
+
+        The encoder may be another one than that head was trained on, of the same sizes: training adapts the head.
+
+        Args:
+            file: a head of this method, as ``export`` and ``clip-depth import`` write it.
+            own: tensors that stay as this head has them.
+
+        Raises:
+            BadInput: no weight file, or one of another method, of other sizes or of other hidden states.
+        """
+        before = load_checkpoint(file)
+        known, here = before.metadata, self.head.state_dict()
+        if known.method != self.head.method:
+            raise BadInput(
+                f"network.start_from is {file}, whose method is {known.method}: give a head of {self.head.method}."
+            )
+        check_tensors(before.head, here, f"network.start_from, {file}, does not fit the recipe's head")
+        layers = before.build_head().layers
+        if layers != self.head.layers:
+            raise BadInput(
+                f"network.start_from, {file}, reads the hidden states {list(layers)}, the recipe's head "
+                f"{list(self.head.layers)}: make them equal."
+            )
+        self.head.load_state_dict({**before.head, **{name: here[name] for name in own}})
+        self.remember_start(f"head {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}", known.trained_on)
 
     def export(self, output: Path, provenance: Provenance) -> list[Path]:
         """Writes the head as ``<method>.safetensors``; the encoder stays the file it was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -57,6 +58,7 @@ class MoaDepthClipMethodConfig:
         l1_weight: weight of the regression's L1.
         silog_weight: weight of the regression's SILog.
         starting_depth: metres that the regression starts at; empty: torch's own start.
+        start_from: a trained head (``.safetensors``) to go on from; empty: random weights. The context is the recipe's.
     """
 
     encoder: str
@@ -84,6 +86,7 @@ class MoaDepthClipMethodConfig:
     l1_weight: float = 1.0
     silog_weight: float = 0.5
     starting_depth: float | None = 2.0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         if self.scene_set not in SCENE_SETS:
@@ -142,6 +145,8 @@ class MoaDepthClipMethod(HeadOnFrozenEncoder):
         if config.starting_depth is not None:
             share = config.starting_depth / config.bin_range[1]
             nn.init.constant_(self.head.regression.bias, math.log(share / (1 - share)))
+        if config.start_from:
+            self.go_on_from(Path(config.start_from), own=("context",))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the weighted sum, its three parts and, with adapters, the gates' entropy: logged, never a loss."""

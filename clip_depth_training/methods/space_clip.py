@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -40,6 +41,7 @@ class SpaceClipMethodConfig:
         final_activation: ``relu``, as the authors have it, or ``living``, see :class:`LivingReLU`. Both are the
             authors' ReLU in evaluation and in the node.
         starting_depth: metres that the last biases start from; empty: torch's own start, as the authors have it.
+        start_from: a trained head (``.safetensors``) to go on from; empty: random weights.
     """
 
     encoder: str
@@ -56,6 +58,7 @@ class SpaceClipMethodConfig:
     auxiliary_weights: tuple[float, float, float] = (0.10, 0.05, 0.0)
     final_activation: str = "living"
     starting_depth: float | None = 2.0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         if self.final_activation not in ("living", "relu"):
@@ -136,6 +139,8 @@ class SpaceClipMethod(HeadOnFrozenEncoder):
                 setattr(head, str(len(head) - 1), LivingReLU())
         for head, weight in zip(self.head.auxiliary_heads, config.auxiliary_weights):
             head.requires_grad_(weight > 0)  # several processes wait for the gradient of whatever may have one
+        if config.start_from:
+            self.go_on_from(Path(config.start_from))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Returns SPACE-CLIP's loss at the supervision size."""

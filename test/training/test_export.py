@@ -156,7 +156,9 @@ def test_the_card_says_where_the_weights_come_from(trained, tmp_path):
     steps = torch.load(trained / "head" / "best.ckpt", map_location="cpu", weights_only=True)["global_step"]
     assert f"{steps} steps of 4 pictures, from random weights on the frozen encoder" in card.trained_on
     assert "best of its validations" in card.trained_on
-    assert f"frozen encoder tiny ({card.encoder_identity[:12]}, itself trained on: 12 views" in card.trained_on
+    identity = card.encoder_identity[:12]
+    assert f"frozen encoder tiny ({identity}); " in card.trained_on
+    assert f". The encoder {identity}: 12 views of 4 simulated rooms" in card.trained_on
     assert "50 to 90 degrees" in card.training_intrinsics
     assert "2 steps of 4 pictures, from random weights" in encoder.metadata.trained_on
 
@@ -173,7 +175,9 @@ def test_the_card_keeps_the_start_when_its_file_is_written_over(trained, tmp_pat
         assert main(["export", str(tmp_path / "run"), "-o", str(weights)]) == 0
         told.append(load_checkpoint(weights / "encoder.safetensors").metadata.trained_on)
     assert told[0] == told[1]
-    assert f"going on from the encoder {start.encoder_identity[:12]} (trained on: 12 views of 4" in told[0]
+    before = start.encoder_identity[:12]
+    assert f"2 steps of 4 pictures, going on from the encoder {before}; " in told[0]
+    assert told[0].endswith(f". The encoder {before}: {start.trained_on}")
 
 
 def test_other_data_tell_their_cameras(trained, tmp_path):
