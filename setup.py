@@ -37,6 +37,7 @@ TRAIN = [
     "mujoco>=3.3,<5",
     "PyOpenGL>=3.1,<4",
     "h5py>=3.10,<4",
+    "filelock>=3.12,<5",
     *BAGS,
 ]
 RERUN = ["rerun-sdk>=0.25,<1"]

@@ -12,9 +12,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from clip_depth_ros.errors import BadInput
+from clip_depth_ros.files import require_space
 from clip_depth_ros.progress import track
 from clip_depth_training.data_sets.base import Batch, DepthDataSet, Sample
 
@@ -43,7 +45,7 @@ class RoomSet(DepthDataSet):
             raise BadInput(f"{folder} holds no rendered rooms ({SHARD_PATTERN}): run `clip-depth-train render` first.")
         packed = folder / f"packed_views_{len(shards)}"
         if not packed.is_dir():
-            _pack(shards, packed)
+            _pack_once(shards, packed)
         self.folder, self.rooms = folder, len(shards)
         self.images, self.millimetres, self.intrinsics, self._captions = (
             np.load(packed / f"{name}.npy", mmap_mode="r") for name in _ARRAYS
@@ -105,10 +107,27 @@ def set_description(folder: Path) -> dict[str, Any]:
         raise BadInput(f"{file} cannot be read ({error}): it is written by `clip-depth-train render`.") from error
 
 
+def _pack_once(shards: Sequence[Path], packed: Path) -> None:
+    """Packs where no other process of the same training has: they start together."""
+    try:
+        with FileLock(packed.with_name("packing.lock")):
+            if not packed.is_dir():
+                _pack(shards, packed)
+                for before in packed.parent.glob("packed_views_*"):  # of fewer rooms
+                    if before != packed:
+                        shutil.rmtree(before, ignore_errors=True)
+    except OSError as error:
+        raise BadInput(
+            f"{packed} cannot be written ({error.strerror or error}): keep the rooms in a folder you can write to."
+        ) from error
+
+
 def _pack(shards: Sequence[Path], packed: Path) -> None:
     """Writes the rooms of ``shards`` as plain arrays into the new folder ``packed``, a room at a time."""
     first = _read(shards[0])
     sizes = [_views(file) for file in shards]
+    # Arrays mapped from a file on a full disk end the process without a word.
+    require_space(packed.parent, sum(sizes) * sum(part[0].nbytes for part in first))
     temporary = packed.with_name(f".{packed.name}.{os.getpid()}")
     temporary.mkdir()
     try:
@@ -132,8 +151,6 @@ def _pack(shards: Sequence[Path], packed: Path) -> None:
         for array in arrays:
             array.flush()
         temporary.replace(packed)
-    except OSError as error:
-        raise BadInput(f"{packed} cannot be written ({error.strerror}): make room on the disk.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,12 +1,16 @@
 """Rendered rooms as a data set: what shards hold comes out again."""
 
 import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from rooms_on_disk import write_rooms
 
 from clip_depth_ros.errors import BadInput
+from clip_depth_training.data_sets import rooms as room_sets
 from clip_depth_training.data_sets.base import DepthDataSet
 from clip_depth_training.data_sets.rooms import RoomSet
 
@@ -53,6 +57,7 @@ def test_description_is_json_and_counts(tmp_path):
 def test_new_rooms_are_packed_and_nothing_is_left_over(tmp_path):
     assert len(RoomSet(write_rooms(tmp_path, 2))) == 6
     assert len(RoomSet(write_rooms(tmp_path, 3))) == 9
+    assert [folder.name for folder in tmp_path.glob("packed*")] == ["packed_views_3"]
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
@@ -71,6 +76,40 @@ def test_sizes_are_not_mixed(tmp_path):
     (tmp_path / "other" / "room_000000.npz").rename(tmp_path / "room_000002.npz")
     with pytest.raises(BadInput, match="another size"):
         RoomSet(tmp_path)
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    """Three views of 32x32: 9,216 bytes of colours, 6,144 of millimetres and their captions and cameras each."""
+    write_rooms(tmp_path, 2)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=30_000))
+    with pytest.raises(BadInput, match=r"free, but .* will be written: free some space"):
+        RoomSet(tmp_path)
+    assert not [file for file in tmp_path.iterdir() if "packed" in file.name]
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    write_rooms(tmp_path, 1)
+    (tmp_path / "packing.lock").mkdir()
+    with pytest.raises(BadInput, match=r"packed_views_1 cannot be written .*: keep the rooms in a folder"):
+        RoomSet(tmp_path)
+
+
+def test_processes_that_start_together_pack_once(tmp_path, monkeypatch):
+    write_rooms(tmp_path, 4)
+    packings = []
+
+    def slowly(shards, packed):
+        packings.append(packed)
+        time.sleep(0.2)
+        pack(shards, packed)
+
+    pack = room_sets._pack
+    monkeypatch.setattr(room_sets, "_pack", slowly)
+    with ThreadPoolExecutor(3) as together:
+        opened = list(together.map(RoomSet, [tmp_path] * 3))
+    assert [len(rooms) for rooms in opened] == [12] * 3
+    assert len(packings) == 1
 
 
 def test_row_means_are_the_rows_means(tmp_path):
