@@ -87,5 +87,6 @@ class FiniteLoss:
             torch.save(content, temporary)
         raise TrainingFailed(
             f"The loss became {losses['loss']} at step {seen.step}: its batch is in {self.folder / name} "
-            "(torch.load) to look at, and --resume with a lower learning_rate goes on from the last checkpoint."
+            "(torch.load) to look at; start anew, in another folder, without what is wrong in it or with a lower "
+            "learning_rate, as --resume would come to the same step."
         )

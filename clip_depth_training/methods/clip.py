@@ -27,6 +27,7 @@ from clip_depth_training.distributed import all_sum
 from clip_depth_training.methods.base import Method, Provenance
 from clip_depth_training.methods.text import TextTower, load_training_parts, save_training_parts
 
+_AFTER_THE_STEM = ("transformer.", "ln_post.", "proj")
 _TYPICAL_DEPTH = 2.0  # metres; what the probe says before it has learnt anything
 
 
@@ -56,6 +57,8 @@ class ClipConfig:
         canonical_focal_px: focal length in encoder-input pixels that the probe's depth is for.
         start_from: folder with ``encoder.safetensors`` (and ``clip_training.safetensors``, where there is one) to go
             on from; empty for random weights.
+        stem_from: folder with an ``encoder.safetensors`` that what comes before the blocks is taken from, such as early
+            convolutions that have learnt more since; empty: all of it is that of ``start_from``.
     """
 
     encoder_name: str
@@ -78,10 +81,13 @@ class ClipConfig:
     valid_range: tuple[float, float] = (0.1, 10.0)
     canonical_focal_px: float = 128.0
     start_from: str = ""
+    stem_from: str = ""
 
     def __post_init__(self) -> None:
         if self.contrastive_weight <= 0 and self.dense_weight <= 0:
             raise BadInput(f"{self.encoder_name}: contrastive_weight and dense_weight are both 0: nothing to train.")
+        if self.stem_from and not self.start_from:
+            raise BadInput(f"{self.encoder_name}: stem_from needs start_from, for all but the stem.")
         if self.patch_size % self.dense_cells:
             raise BadInput(f"{self.encoder_name}: dense_cells must divide patch_size {self.patch_size}.")
 
@@ -228,6 +234,16 @@ class ClipMethod(Method):
         self.remember_start(f"encoder {known.encoder_identity[:12]}", known.trained_on)
         tensors = dict(before.encoder)
         tensors.setdefault("proj", self.encoder.visual.get_parameter("proj").detach())
+        if self.config.stem_from:
+            tensors |= self._stem_from(Path(self.config.stem_from))
         self.encoder.load_vision({name: value.float() for name, value in tensors.items()}, str(folder))
         if (folder / "clip_training.safetensors").is_file():
             load_training_parts(folder / "clip_training.safetensors", self.text, self.probe)
+
+    def _stem_from(self, folder: Path) -> dict[str, Tensor]:
+        """Returns what comes before the blocks in another encoder, and notes it for the card."""
+        other = load_checkpoint(folder / "encoder.safetensors")
+        name = f"encoder {other.metadata.encoder_identity[:12]}"
+        self.started_from += f" with the stem of the {name}"
+        self.history += f" The {name}: {other.metadata.trained_on.rstrip('.')}."
+        return {key: value for key, value in other.encoder.items() if not key.startswith(_AFTER_THE_STEM)}

@@ -152,6 +152,27 @@ def test_the_exported_tower_embeds_pictures_beside_their_captions_and_training_g
     assert fresh.encoder.identity() == method.encoder.identity()
 
 
+def test_a_tower_goes_on_with_the_stem_of_another(tmp_path):
+    sizes = {**TINY, "stem": "convolutional"}
+    encoders = {}
+    for name in ("tower", "stem"):
+        method = ClipMethod(ClipConfig(**sizes)).train()
+        method.losses(coloured_rooms(4))["loss"].backward()  # for the convolutions' statistics
+        method.export(tmp_path / name, Provenance("tiny", f"pictures of {name}"))
+        encoders[name] = load_checkpoint(tmp_path / name / "encoder.safetensors")
+    folders = {"start_from": str(tmp_path / "tower"), "stem_from": str(tmp_path / "stem")}
+    joined = ClipMethod(ClipConfig(**sizes, **folders))
+    state = joined.encoder.vision_tensors()
+    for key, value in state.items():
+        before_the_blocks = key.startswith(("conv1", "class_embedding", "positional_embedding", "ln_pre"))
+        assert torch.equal(value, encoders["stem" if before_the_blocks else "tower"].encoder[key]), key
+    tower, stem = (f"encoder {encoders[name].metadata.encoder_identity[:12]}" for name in ("tower", "stem"))
+    assert joined.started_from == f"the {tower} with the stem of the {stem}"
+    assert joined.history == f"The {tower}: pictures of tower. The {stem}: pictures of stem."
+    with pytest.raises(BadInput, match="stem_from needs start_from"):
+        ClipConfig(**sizes, stem_from=folders["stem_from"])
+
+
 def test_early_convolutions_learn_their_statistics_and_come_back_with_them(tmp_path):
     method = ClipMethod(ClipConfig(**TINY, stem="convolutional", layer_scale=0.1, mlp_ratio=2.0)).train()
     block = method.encoder.visual.transformer.resblocks[0]
