@@ -49,6 +49,7 @@ TEST = [
     *RERUN,
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
+    "pytest-xdist>=3.5,<4",
     "selenium>=4.20,<5",  # drives Chromium where it is installed: the replay report is a page
     "torchmetrics>=1.4,<2",
     "colcon-common-extensions>=0.3,<1",

@@ -14,7 +14,7 @@ from clip_depth_training.data_sets import open_data_set
 from clip_depth_training.data_sets.base import DepthDataSet
 from clip_depth_training.data_sets.index import evenly
 from clip_depth_training.data_sets.rooms import set_description
-from clip_depth_training.methods.base import Method, Provenance
+from clip_depth_training.methods.base import Method, Provenance, known_weights
 from clip_depth_training.recipe import Recipe
 
 _LOOKED_AT = 64  # samples whose cameras are looked at
@@ -110,7 +110,7 @@ def _history(recipe: Recipe, method: Method) -> str:
     known = [method.history] if method.history else []
     encoder, file = _frozen_encoder(method), _encoder_file(recipe)
     if encoder is not None and file is not None:
-        known.append(f"The encoder {encoder.identity()[:12]}: {read_metadata(file).trained_on.rstrip('.')}.")
+        known.append(known_weights(f"encoder {encoder.identity()[:12]}", read_metadata(file).trained_on))
     return "".join(f" {text}" for text in known)
 
 

@@ -112,6 +112,8 @@ def _pack_once(shards: Sequence[Path], packed: Path) -> None:
     try:
         with FileLock(packed.with_name("packing.lock")):
             if not packed.is_dir():
+                for unfinished in packed.parent.glob(".packed_views_*"):  # of a process that was killed
+                    shutil.rmtree(unfinished, ignore_errors=True)
                 _pack(shards, packed)
                 for before in packed.parent.glob("packed_views_*"):  # of fewer rooms
                     if before != packed:

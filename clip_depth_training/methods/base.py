@@ -36,6 +36,11 @@ class Provenance:
     licence: str = LICENCE
 
 
+def known_weights(name: str, trained_on: str) -> str:
+    """Returns the sentence of a card that tells what the weights called ``name`` were trained on."""
+    return f"The {name}: {trained_on.rstrip('.')}."
+
+
 class Method(nn.Module, ABC):
     """A trainable method. A new one is one file here, one entry in :data:`METHODS` and one recipe.
 
@@ -115,7 +120,7 @@ class Method(nn.Module, ABC):
     def remember_start(self, weights: str, trained_on: str) -> None:
         """Notes which weights training goes on from, and what those were trained on, for the card."""
         self.started_from = f"the {weights}"
-        self.history = f"The {weights}: {trained_on.rstrip('.')}."
+        self.history = known_weights(weights, trained_on)
 
     @torch.no_grad()
     def metres(self, batch: Batch) -> Tensor:

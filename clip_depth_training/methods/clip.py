@@ -24,7 +24,7 @@ from clip_depth_ros.depth.towers import ClipTower
 from clip_depth_ros.errors import BadInput
 from clip_depth_training.data_sets.base import Batch
 from clip_depth_training.distributed import all_sum
-from clip_depth_training.methods.base import Method, Provenance
+from clip_depth_training.methods.base import Method, Provenance, known_weights
 from clip_depth_training.methods.text import TextTower, load_training_parts, save_training_parts
 
 _AFTER_THE_STEM = ("transformer.", "ln_post.", "proj")
@@ -245,5 +245,5 @@ class ClipMethod(Method):
         other = load_checkpoint(folder / "encoder.safetensors")
         name = f"encoder {other.metadata.encoder_identity[:12]}"
         self.started_from += f" with the stem of the {name}"
-        self.history += f" The {name}: {other.metadata.trained_on.rstrip('.')}."
+        self.history += f" {known_weights(name, other.metadata.trained_on)}"
         return {key: value for key, value in other.encoder.items() if not key.startswith(_AFTER_THE_STEM)}

@@ -55,6 +55,9 @@ def test_description_is_json_and_counts(tmp_path):
 
 
 def test_new_rooms_are_packed_and_nothing_is_left_over(tmp_path):
+    killed_while_packing = tmp_path / ".packed_views_2.4711"
+    killed_while_packing.mkdir()
+    (killed_while_packing / "depth.npy").write_bytes(b"half of it")
     assert len(RoomSet(write_rooms(tmp_path, 2))) == 6
     assert len(RoomSet(write_rooms(tmp_path, 3))) == 9
     assert [folder.name for folder in tmp_path.glob("packed*")] == ["packed_views_3"]
