@@ -108,7 +108,7 @@ def from_host(estimator: DepthEstimator, images: Sequence[np.ndarray]) -> Callab
     """
     main = next(iter(estimator.heads))
     height, width = images[0].shape[:2]
-    estimator.prepare((height, width), batch=len(images))
+    estimator.prepare((height, width), batch=len(images), heads=(main,))
 
     def answer() -> list[np.ndarray]:
         results = estimator.run(images, heads=(main,), to_host=True)

@@ -5,9 +5,13 @@ All of them give what eager gives. Whatever goes wrong with a faster way is said
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
 import threading
+import time
 import warnings
+import weakref
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -142,6 +146,7 @@ class Compiled(PlanByPlan):
         """Runs ``plan`` compiled, or eagerly while the thread compiles it."""
         if plan not in self._built and (self._builder is None or not self._builder.is_alive()):
             self._builder = threading.Thread(target=self.prepare, args=(plan,), name="clip_depth_compile", daemon=True)
+            _BUILDERS.add(self._builder)
             self._builder.start()
         return super().__call__(plan, inputs, scales)
 
@@ -164,6 +169,22 @@ class Compiled(PlanByPlan):
 
         run(*blank(plan))
         return run
+
+
+_BUILDERS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_builders(patience: float = 5.0) -> None:
+    """Ends what is still compiling, within ``patience`` seconds, before the interpreter's end reaches it.
+
+    Until 3.14 Python unwinds its daemon threads at exit, and where that meets torch's C++ the process dies by SIGABRT.
+    """
+    deadline = time.monotonic() + patience
+    for thread in list(_BUILDERS):
+        while thread.is_alive() and time.monotonic() < deadline:  # again, as code under it may swallow an exception
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+            thread.join(0.5)
 
 
 def _keep_kernels() -> None:

@@ -170,7 +170,7 @@ class DepthEstimator:
             self._focal_lengths(camera.intrinsics, 1, size)[0] if camera is not None and camera.is_calibrated else None
             for camera, size in zip(cameras or [None] * len(pictures), sizes)
         ]
-        running = tuple(name for name in self.heads if heads is None or name in heads)
+        running = self._running(heads)
         # Pictures of one size lie side by side in the batch, so that what is theirs is a part of it without a copy.
         groups = {size: [index for index, other in enumerate(sizes) if other == size] for size in sorted(set(sizes))}
         order = [index for members in groups.values() for index in members]
@@ -197,6 +197,9 @@ class DepthEstimator:
             results[index] = replace(results[index], clouds={name: made[name] for name in wanted})
         return [results[index] for index in range(len(pictures))]
 
+    def _running(self, heads: Collection[str] | None) -> tuple[str, ...]:
+        return tuple(name for name in self.heads if heads is None or name in heads)
+
     def _rays_of(
         self,
         index: int,
@@ -210,13 +213,28 @@ class DepthEstimator:
             return self._rays.get(sizes[index], None)
         return self._rays.get(sizes[index], cameras[index], outside[index] if outside else None)
 
-    def prepare(self, size: tuple[int, int], batch: int = 1, tokens: bool = False) -> None:
-        """Makes ready what :meth:`run` needs for ``batch`` pictures of ``size`` (height, width), all heads.
+    def prepare(
+        self,
+        size: tuple[int, int],
+        batch: int = 1,
+        tokens: bool = False,
+        heads: Collection[str] | None = None,
+        calibrated: bool = False,
+    ) -> None:
+        """Makes ready what :meth:`run` needs for ``batch`` pictures of ``size`` (height, width).
 
         For an acceleration that builds something for each kind of batch; otherwise the first frames would run eagerly.
+
+        Args:
+            size: (height, width) pixels of the pictures.
+            batch: how many there are in one run.
+            tokens: as for :meth:`run`.
+            heads: as for :meth:`run`.
+            calibrated: whether cameras with intrinsics will come with them, by which heads are scaled.
         """
-        canonical = bool(self.canonical_focal_px)
-        self._runner.prepare(Plan(((1, *size, 3),) * batch, ((batch, size),), tuple(self.heads), tokens, canonical))
+        running = self._running(heads)
+        scaled = calibrated and any(self.canonical_focal_px.get(name) for name in running)
+        self._runner.prepare(Plan(((1, *size, 3),) * batch, ((batch, size),), running, tokens, scaled))
 
     def release(self) -> None:
         """Frees what is kept for speed alone (captured graphs, rays on the device); it comes back with use."""
