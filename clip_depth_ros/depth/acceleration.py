@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import sys
 import threading
 import time
 import warnings
@@ -181,10 +182,12 @@ def _end_builders(patience: float = 5.0) -> None:
     Until 3.14 Python unwinds its daemon threads at exit, and where that meets torch's C++ the process dies by SIGABRT.
     """
     deadline = time.monotonic() + patience
+    told, sys.unraisablehook = sys.unraisablehook, lambda _: None  # an exception that a destructor swallows is printed
     for thread in list(_BUILDERS):
-        while thread.is_alive() and time.monotonic() < deadline:  # again, as code under it may swallow an exception
+        while thread.is_alive() and time.monotonic() < deadline:  # so once more
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
             thread.join(0.5)
+    sys.unraisablehook = told
 
 
 def _keep_kernels() -> None:
