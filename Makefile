@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 EXTRAS := ros,replay,train,test,lint
 HEAD ?= space_clip
 NEEDED_GB := 10
-INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
+# What is imported is compiled when it is; all that is installed would take minutes, for the most part in vain.
+INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: help install demo test lint clean
 

@@ -15,6 +15,7 @@ import pytest
 from networks import TINY, tiny_encoder, tiny_head
 from recordings import TYPES, camera_messages, write_bag
 
+from clip_depth_ros.cli import main
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.replay.demo import BAG, CONFIG
 from clip_depth_ros.replay.messages import header_stamp_ns
@@ -219,14 +220,12 @@ def test_a_parameter_the_node_refuses_ends_it_and_the_demo(tmp_path, config, sta
         (["--bag", "{bag}", "-o", "{file}/out"], "cannot be made"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
-    tmp_path, camera_bag, config, start_process, dds_environment, arguments, sentence
-):
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, camera_bag, config, capsys, arguments, sentence):
     (tmp_path / "file").write_text("x")
     calibration = write_bag(tmp_path / "calibration", camera_messages(1)[:1])
     filled = [one.format(bag=camera_bag, calibration=calibration, file=tmp_path / "file") for one in arguments]
-    base = [*DEMO, "--config", str(config), "-o", str(tmp_path / "out")]
-    _, errors = _finish(start_process([*base, *filled], dds_environment), 2)
+    assert main(["demo", "--config", str(config), "-o", str(tmp_path / "out"), *filled]) == 2
+    errors = capsys.readouterr().err
     assert sentence in errors
     assert len(errors.strip().splitlines()) == 1
 

@@ -12,6 +12,7 @@ import pytest
 from networks import TINY, tiny_encoder, tiny_head
 from recordings import camera_messages, write_bag
 
+from clip_depth_ros.cli import main
 from clip_depth_ros.depth.checkpoint import CheckpointMetadata, save_checkpoint
 from clip_depth_ros.replay.messages import header_stamp_ns
 from clip_depth_ros.replay.reader import BagReader
@@ -83,13 +84,8 @@ def test_a_node_is_measured_at_two_paces(
     ],
 )
 def test_bad_input_is_one_sentence(
-    tmp_path: Path,
-    arguments: list[str],
-    start_process: Callable[..., Popen[str]],
-    dds_environment: dict[str, str],
-    options: list[str],
-    sentence: str,
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
 ) -> None:
-    _, errors = finish(start_process([*arguments, *options, "-o", str(tmp_path / "out")], dds_environment), 2)
-    assert sentence in errors
+    assert main([*arguments[2:], *options, "-o", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "report.json").exists()
