@@ -6,7 +6,6 @@ STAMP := $(VENV)/.installed
 EXTRAS := ros,replay,train,test,lint
 HEAD ?= space_clip
 NEEDED_GB := 10
-# What is imported is compiled when it is; all that is installed would take minutes, for the most part in vain.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: help install demo test lint clean
@@ -28,6 +27,8 @@ $(STAMP): setup.py
 	$(INSTALL) --upgrade pip
 	@echo "Installing PyTorch, ROS 2 and the rest into $(VENV): about 6 GB, a few minutes, this time only."
 	$(INSTALL) -e '.[$(EXTRAS)]' || { echo "That failed; downloads break off at times, so once more."; $(INSTALL) -e '.[$(EXTRAS)]'; }
+	@# What pip does too, with one core: without it, every start would compile anew where Python may not write.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $(STAMP)
 
 install: $(STAMP)

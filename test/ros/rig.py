@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from clip_depth_ros.ros.depth_node import DepthNode
 
-WAIT = 20.0  # seconds until something that should happen counts as not happening
+WAIT = 60.0  # seconds until something that should happen counts as not happening
 
 
 def remove(node: DepthNode) -> None:
