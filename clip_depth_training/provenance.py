@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from clip_depth_training.methods.base import Method, Provenance, known_weights
 from clip_depth_training.recipe import Recipe
 
 _LOOKED_AT = 64  # samples whose cameras are looked at
+_BEFORE_KNOWN_WEIGHTS = re.compile(r" (?=The (?:encoder|head) [0-9a-f]{12}: )")
 
 
 def provenance_of(
@@ -106,12 +108,15 @@ def _start_text(recipe: Recipe, method: Method) -> str:
 
 
 def _history(recipe: Recipe, method: Method) -> str:
-    """Returns what the weights behind this training were trained on: sentences after a space, or nothing."""
+    """Returns what the weights behind this training were trained on, each once: sentences after a space, or nothing."""
     known = [method.history] if method.history else []
     encoder, file = _frozen_encoder(method), _encoder_file(recipe)
     if encoder is not None and file is not None:
         known.append(known_weights(f"encoder {encoder.identity()[:12]}", read_metadata(file).trained_on))
-    return "".join(f" {text}" for text in known)
+    told: dict[str, str] = {}
+    for sentence in (part for text in known for part in _BEFORE_KNOWN_WEIGHTS.split(text)):
+        told.setdefault(sentence.partition(":")[0], sentence)
+    return "".join(f" {text}" for text in told.values())
 
 
 def _frozen_encoder(method: Method) -> SharedEncoder | None:

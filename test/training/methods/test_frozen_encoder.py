@@ -64,6 +64,18 @@ def test_a_head_goes_on_from_a_trained_one_of_another_encoder(space_clip, tmp_pa
     assert f": {before.metadata.trained_on} The encoder {method.frozen_identity[:12]}: " in card.trained_on
 
 
+def test_a_card_tells_of_an_encoder_once_however_often_a_head_went_on(space_clip, tmp_path):
+    recipe, file = space_clip
+    for name in ("second", "third"):
+        more = going_on(recipe, file)
+        fit(more, tmp_path / name)
+        (file,) = export(load_trained(tmp_path / name / "last.ckpt", more, "raw"), more, tmp_path / f"{name}_weights")
+    card = load_checkpoint(file).metadata
+    assert card.trained_on.count(f"The encoder {card.encoder_identity[:12]}: ") == 1
+    assert card.trained_on.count("The head ") == 2
+    assert card.trained_on.count(" steps of 4 pictures") == 3
+
+
 def test_moas_context_is_the_recipes(moa):
     recipe, file = moa
     before = load_checkpoint(file).head
