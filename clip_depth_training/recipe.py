@@ -111,7 +111,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
-            raise BadInput(f"The recipe {self.name} must say how long to train: give either steps or epochs.")
+            both = "" if self.steps is None else ", not both (--set epochs= takes one away)"
+            raise BadInput(f"The recipe {self.name} must say how long to train: give either steps or epochs{both}.")
         whole = ("steps", "epochs", "samples", "validation_samples", "batch_size", "validate_every", "validation_batch")
         for key in (*whole, "log_every"):
             value = getattr(self, key)
