@@ -182,9 +182,10 @@ def _end_builders(patience: float = 5.0) -> None:
     Until 3.14 Python unwinds its daemon threads at exit, and where that meets torch's C++ the process dies by SIGABRT.
     """
     deadline = time.monotonic() + patience
-    told, sys.unraisablehook = sys.unraisablehook, lambda _: None  # an exception that a destructor swallows is printed
+    # An exception that comes up in a destructor ends nothing and would be printed: say nothing, and try again.
+    told, sys.unraisablehook = sys.unraisablehook, lambda _: None
     for thread in list(_BUILDERS):
-        while thread.is_alive() and time.monotonic() < deadline:  # so once more
+        while thread.is_alive() and time.monotonic() < deadline:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
             thread.join(0.5)
     sys.unraisablehook = told

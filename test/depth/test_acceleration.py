@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 import torch
 from networks import tiny_encoder, tiny_head
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from clip_depth_ros import DepthEstimator
 from clip_depth_ros.depth import acceleration
@@ -124,6 +126,22 @@ def test_only_so_many_plans_are_kept_and_release_forgets_all() -> None:
     runner.release()
     assert runner.ready(plans[-1]) is None
     same(runner(plans[0], *inputs(plans[0])), Eager(runner.network, CPU)(plans[0], *inputs(plans[0])))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_gives_what_eager_gives(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as importing torch leaves it
+    runner = Compiled(network("bf16"), CPU)
+    plan = plan_of((48, 64), tokens=False)
+    expected = Eager(runner.network, CPU)(plan, *inputs(plan))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*does not work here.*")
+        runner.prepare(plan)
+        compiled = runner.ready(plan)
+        assert compiled is not None
+        same(compiled(*inputs(plan)), expected, 0.02)
+    assert list((tmp_path / "clip_depth_ros" / "inductor").rglob("*.so"))
 
 
 def test_a_place_that_the_user_named_for_kernels_is_kept(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,6 @@ def test_the_demo_model_on_the_cpu(precision: str, demo: dict[str, torch.Tensor]
 def test_the_compiled_demo_model_on_the_cpu(
     demo: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The only test that compiles: a minute, most of it in g++."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as importing torch leaves it
     settings = EstimatorConfig(device="cpu", precision="fp32", acceleration="compile")
